@@ -1,0 +1,49 @@
+"""rtinterp: train random transformers in their embeddings alone, and open them up.
+
+The public names load on first use, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rtinterp.models.hooked import build_model as build_model
+    from rtinterp.models.regimes import freeze as freeze
+    from rtinterp.models.spec import ModelSpec as ModelSpec
+    from rtinterp.store.run_store import RunStore as RunStore
+    from rtinterp.store.run_store import StoreError as StoreError
+    from rtinterp.training.run import Run as Run
+    from rtinterp.training.spec import RunSpec as RunSpec
+    from rtinterp.training.spec import TrainSpec as TrainSpec
+    from rtinterp.training.train import DivergenceError as DivergenceError
+    from rtinterp.training.train import train as train
+
+_HOME = {
+    "ModelSpec": "rtinterp.models.spec",
+    "build_model": "rtinterp.models.hooked",
+    "freeze": "rtinterp.models.regimes",
+    "TrainSpec": "rtinterp.training.spec",
+    "RunSpec": "rtinterp.training.spec",
+    "Run": "rtinterp.training.run",
+    "train": "rtinterp.training.train",
+    "DivergenceError": "rtinterp.training.train",
+    "RunStore": "rtinterp.store.run_store",
+    "StoreError": "rtinterp.store.run_store",
+}
+_SUBPACKAGES = ("analysis", "figures", "models", "store", "tasks", "training")
+
+__all__ = [*_HOME, *_SUBPACKAGES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"rtinterp.{name}")
+    raise AttributeError(f"module 'rtinterp' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -4,3 +4,166 @@ Two rules. At the paper's parameters the test set is the official list, and memb
 size a sequence belongs to the test set if its hash says so, which keeps training and test distributions alike even
 where the task has only a few hundred distinct sequences.
 """
+
+from __future__ import annotations
+
+import abc
+import functools
+import random
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor
+
+from rtinterp.tasks.base import FIXED_SEED, N_TEST_SEQUENCES, Batch, Task, check_sample_size
+
+#: One distinct sequence in this many is a test sequence, the share the paper uses for modular addition.
+HELD_OUT_ODDS = 20
+
+#: A task with fewer distinct sequences could end up with an empty test set.
+MIN_DISTINCT_SEQUENCES = 100
+
+#: Sequences for a floor: enough for a standard error below 0.2 percentage points.
+N_FLOOR_SEQUENCES = 100_000
+
+#: Rounds of rejection before giving up; at these odds a second round is already rare.
+MAX_ROUNDS = 100
+
+
+class HeldOutTask(Task):
+    """A task whose training stream is the full distribution minus the test set.
+
+    Subclasses say how to draw from the full distribution and which predictions are scored.
+    """
+
+    @abc.abstractmethod
+    def _draw(self, n: int, generator: torch.Generator) -> Int64[Tensor, "batch pos"]:
+        """Draw token rows from the full distribution, test sequences included."""
+
+    @abc.abstractmethod
+    def _scored(self, tokens: Int64[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos"]:
+        """The scored positions of token rows."""
+
+    @abc.abstractmethod
+    def _official_row(self) -> Callable[[random.Random], list[int]] | None:
+        """The official code's draw of one row, at the paper's parameters; None at any other."""
+
+    def _may_be_held_out(self, tokens: Int64[Tensor, "batch pos"]) -> Bool[Tensor, " batch"]:
+        """False for rows so common that, once held out, they would make up much of the test set."""
+        return torch.ones(len(tokens), dtype=torch.bool, device=tokens.device)
+
+    def is_held_out(self, tokens: Int64[Tensor, "batch pos"]) -> Bool[Tensor, " batch"]:
+        """True for rows kept out of the training stream; ``tokens`` are whole rows, padding included.
+
+        At the paper's parameters a row is compared with the official list by 64-bit hash; otherwise the hash decides.
+        """
+        hashes = row_hash(tokens)
+        if self._official_row() is None:
+            return (hashes % HELD_OUT_ODDS == 0) & self._may_be_held_out(tokens)
+        listed = _official_hashes(self, tokens.device)
+        return listed[torch.searchsorted(listed, hashes).clamp(max=len(listed) - 1)] == hashes
+
+    def sample(self, n: int, generator: torch.Generator) -> Batch:
+        check_sample_size(n)
+        spare = 0 if self._official_row() is not None else n // 8 + 16
+        tokens = _draw_where(self, lambda rows: ~self.is_held_out(rows), n, n + spare, generator)
+        return Batch(tokens, self._scored(tokens))
+
+    def test_set(self) -> Batch:
+        """The fixed test sequences, on the CPU: the same on every machine and for every seed.
+
+        The official 4000 at the paper's parameters. Otherwise 4000 draws from the task's distribution restricted to
+        the held-out twentieth of its sequences; a sequence may come up more than once, as it does in training. The
+        batch is cached and shared between callers: do not modify its tensors.
+        """
+        return _test_set(self)
+
+    def _floor_sample(self) -> Batch:
+        """The sequences floors are measured on: the distribution that the test set follows.
+
+        The training stream does not quite. At the paper's parameters it lacks the short sequences, most of which are
+        in the test set; at others it has the ones too common to be held out.
+        """
+        tokens = self._draw(N_FLOOR_SEQUENCES, torch.Generator().manual_seed(FIXED_SEED))
+        if self._official_row() is None:
+            tokens = tokens[self._may_be_held_out(tokens)]
+        return Batch(tokens, self._scored(tokens))
+
+
+@functools.cache
+def _test_set(task: HeldOutTask) -> Batch:
+    official_row = task._official_row()
+    if official_row is not None:
+        rng = random.Random(FIXED_SEED)
+        rows = [official_row(rng) for _ in range(N_TEST_SEQUENCES)]
+        rng.shuffle(rows)
+        tokens = torch.tensor(rows)
+    else:
+        generator = torch.Generator().manual_seed(FIXED_SEED)
+        tokens = _draw_where(task, task.is_held_out, N_TEST_SEQUENCES, N_TEST_SEQUENCES * HELD_OUT_ODDS, generator)
+    return Batch(tokens, task._scored(tokens))
+
+
+@functools.cache
+def _official_hashes(task: HeldOutTask, device: torch.device) -> Int64[Tensor, " rows"]:
+    return row_hash(_test_set(task).tokens).sort().values.to(device)
+
+
+def _draw_where(
+    task: HeldOutTask,
+    accept: Callable[[Int64[Tensor, "batch pos"]], Bool[Tensor, " batch"]],
+    n: int,
+    n_per_round: int,
+    generator: torch.Generator,
+) -> Int64[Tensor, "n pos"]:
+    """The first ``n`` accepted rows of a stream drawn ``n_per_round`` rows at a time, then as few as are missing."""
+    kept: list[Tensor] = []
+    missing = n
+    for _ in range(MAX_ROUNDS):
+        rows = task._draw(n_per_round * missing // n + 1 if kept else n_per_round, generator)
+        rows = rows[accept(rows)][:missing]
+        kept.append(rows)
+        missing -= len(rows)
+        if missing == 0:
+            return torch.cat(kept)
+    raise ValueError(
+        f"{task} has too few distinct sequences: after {MAX_ROUNDS} rounds of draws {missing} of {n} are still missing "
+        "on this side of the train/test split; choose larger parameters"
+    )
+
+
+def check_distinct_sequences(n_distinct: int, fix: str) -> None:
+    """Raise ValueError, naming the ``fix``, where a task is too small to hold sequences out."""
+    if n_distinct < MIN_DISTINCT_SEQUENCES:
+        raise ValueError(
+            f"only {n_distinct} distinct sequences exist and at least {MIN_DISTINCT_SEQUENCES} are needed "
+            f"to hold 1 in {HELD_OUT_ODDS} out for testing: {fix}"
+        )
+
+
+def row_hash(tokens: Int64[Tensor, "batch pos"]) -> Int64[Tensor, " batch"]:
+    """A 64-bit hash of each row, the same on every device and machine.
+
+    A sum with fixed odd weights, one per position, then the finaliser of splitmix64; int64 wraps around throughout.
+    """
+    mixed = (tokens * _hash_weights(tokens.shape[1], tokens.device)).sum(dim=1)
+    mixed = (mixed ^ _shift_right(mixed, 30)) * _as_int64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ _shift_right(mixed, 27)) * _as_int64(0x94D049BB133111EB)
+    return mixed ^ _shift_right(mixed, 31)
+
+
+@functools.cache
+def _hash_weights(n_positions: int, device: torch.device) -> Int64[Tensor, " pos"]:
+    rng = random.Random(FIXED_SEED)
+    return torch.tensor([_as_int64(rng.getrandbits(64) | 1) for _ in range(n_positions)], device=device)
+
+
+def _shift_right(values: Int64[Tensor, " batch"], n_bits: int) -> Int64[Tensor, " batch"]:
+    """Shift zeros in from the left, where ``>>`` on a signed integer copies the sign."""
+    return (values >> n_bits) & ((1 << (64 - n_bits)) - 1)
+
+
+def _as_int64(value: int) -> int:
+    """Read 64 bits as a signed integer."""
+    return value - (1 << 64) if value >> 63 else value

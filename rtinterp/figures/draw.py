@@ -1,0 +1,106 @@
+"""From a run store to a folder of figures: train what is missing, compute, write, and list it all in one page."""
+
+from __future__ import annotations
+
+import html
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import plotly.graph_objects as go
+from rich.console import Console
+
+from rtinterp.figures.figure import Figure
+from rtinterp.figures.render import write_html, write_images, write_table
+from rtinterp.store import RunStore
+
+INDEX_FILE = "index.html"
+IFRAME_MARGIN = 20
+
+
+def draw(
+    figures: Sequence[Figure], store: RunStore, out: Path, *, scale: str, n_seeds: int, device: str | None = None
+) -> None:
+    """Write csv, HTML and images of every figure; runs that the store has are not trained again.
+
+    Raises:
+        StoreError: a run in the store is damaged, or one cannot be saved.
+        ValueError: the device is not there.
+    """
+    console = Console(stderr=True)
+    drawn: dict[str, go.Figure] = {}
+    for figure in figures:
+        specs = figure.specs(scale, n_seeds)
+        missing = store.missing(specs)
+        if missing:
+            console.print(f"{figure.name}: training {len(missing)} of {len(specs)} runs", highlight=False)
+        store.train_missing(specs, device=device)
+        table = figure.compute([store.load(spec.run_id) for spec in specs])
+        write_table(table, figure.name, out)
+        drawn[figure.name] = figure.plot(table)
+        page = write_html(drawn[figure.name], figure.name, out)
+        console.print(f"{figure.name}: {page}", highlight=False, soft_wrap=True)
+    note = write_images(drawn, out)
+    if note:
+        console.print(f"No PNG and SVG images: {note}. The HTML pages are complete.", highlight=False, soft_wrap=True)
+    index = write_index(figures, drawn, out, command_line(scale, n_seeds), has_images=note is None)
+    console.print(f"All figures: {index}", highlight=False, soft_wrap=True)
+
+
+def command_line(scale: str, n_seeds: int) -> str:
+    """The command that draws at this scale."""
+    return f"python analyses/make_figures.py --scale {shlex.quote(scale)} --seeds {n_seeds}"
+
+
+def write_index(
+    figures: Iterable[Figure], drawn: dict[str, go.Figure], out: Path, command: str, *, has_images: bool
+) -> Path:
+    """One page with every figure drawn: caption, command, links to table and images."""
+    sections = "\n".join(_section(figure, drawn[figure.name], command, has_images) for figure in figures)
+    path = out / INDEX_FILE
+    path.write_text(_PAGE.format(sections=sections, command=html.escape(command)), encoding="utf-8")
+    return path
+
+
+def _section(figure: Figure, drawn: go.Figure, command: str, has_images: bool) -> str:
+    links = [f'<a href="{figure.name}.html">interactive</a>', f'<a href="data/{figure.name}.csv">table (csv)</a>']
+    if has_images:
+        links += [f'<a href="{figure.name}.{kind}">{kind.upper()}</a>' for kind in ("png", "svg")]
+    return _SECTION.format(
+        name=figure.name,
+        title=html.escape(figure.title),
+        caption=figure.caption,
+        command=html.escape(f"{command} --only {figure.name}"),
+        links=" · ".join(links),
+        width=drawn.layout.width + IFRAME_MARGIN,
+        height=drawn.layout.height + IFRAME_MARGIN,
+    )
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>rtinterp figures</title>
+<style>
+body {{ font: 16px/1.5 Helvetica, Arial, sans-serif; color: #222; }}
+body {{ max-width: 1120px; margin: 2em auto; padding: 0 1em; }}
+iframe {{ border: 0; max-width: 100%; }}
+section {{ border-top: 1px solid #e6e6e6; margin-top: 2em; }}
+code {{ background: #f5f5f5; padding: 0.1em 0.3em; }}
+</style>
+</head>
+<body>
+<h1>Random transformers, opened up</h1>
+<p>Made by <code>{command}</code>. Sizes, budgets, seeds and device stand under each title.</p>
+{sections}
+</body>
+</html>
+"""
+
+_SECTION = """<section id="{name}">
+<h2>{title}</h2>
+<p>{caption}</p>
+<iframe src="{name}.html" width="{width}" height="{height}" loading="lazy" title="{title}"></iframe>
+<p>{links}<br><code>{command}</code></p>
+</section>"""

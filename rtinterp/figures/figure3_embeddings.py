@@ -1,0 +1,150 @@
+"""Figure 3: residues on circles in the trained token embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+import polars as pl
+from plotly.subplots import make_subplots
+
+from rtinterp.analysis import circle_fits, dominant_frequencies, principal_components
+from rtinterp.experiments import experiment_of
+from rtinterp.figures import style
+from rtinterp.figures.figure import Figure, with_run_columns
+from rtinterp.models.parameters import TOKEN_EMBEDDING
+from rtinterp.tasks import ModularAddition
+from rtinterp.training.run import Run
+from rtinterp.training.spec import RunSpec
+
+N_COMPONENTS = 10
+N_CIRCLES = 3
+MAX_SEEDS_SHOWN = 3
+
+
+def specs(scale: str, n_seeds: int) -> list[RunSpec]:
+    experiment = experiment_of(scale, ModularAddition)
+    return experiment.runs(experiment.wide, "embeddings", n_seeds)
+
+
+def compute(runs: Sequence[Run]) -> pl.DataFrame:
+    """One row per run, circle and residue: its coordinates in the two components that hold the circle.
+
+    Component numbers count from 1, as in the paper. ``dominant_share`` is the share of the embedding's power at the
+    frequencies that stand out; ``frequencies`` lists them, strongest first.
+    """
+    return pl.concat(with_run_columns(run, _circles(run)) for run in runs)
+
+
+def _circles(run: Run) -> pl.DataFrame:
+    W_E = run.trained[TOKEN_EMBEDDING]
+    components = principal_components(W_E, N_COMPONENTS)
+    dominant = dominant_frequencies(W_E)
+    circles = []
+    for rank, fit in enumerate(_disjoint(circle_fits(components.scores)).iter_rows(named=True), start=1):
+        x, y = fit["component_x"], fit["component_y"]
+        share = components.explained_variance_ratio[[x, y]].sum().item()
+        columns = {
+            "circle": rank,
+            "component_x": x + 1,
+            "component_y": y + 1,
+            "frequency": fit["frequency"],
+            "r_squared": fit["r_squared"],
+            "share_of_variance": share,
+            "dominant_share": dominant["share"].sum(),
+            "frequencies": " ".join(map(str, dominant["frequency"])),
+        }
+        points = {
+            "residue": range(len(W_E)),
+            "x": components.scores[:, x].tolist(),
+            "y": components.scores[:, y].tolist(),
+        }
+        circles.append(pl.DataFrame(points).with_columns(pl.lit(v).alias(k) for k, v in columns.items()))
+    return pl.concat(circles).select(*columns, *points)
+
+
+def _disjoint(fits: pl.DataFrame) -> pl.DataFrame:
+    """The best circles of which no two share a component."""
+    taken: set[int] = set()
+    chosen = []
+    for fit in fits.iter_rows(named=True):
+        pair = {fit["component_x"], fit["component_y"]}
+        if len(chosen) < N_CIRCLES and not taken & pair:
+            taken |= pair
+            chosen.append(fit)
+    return pl.DataFrame(chosen)
+
+
+def plot(table: pl.DataFrame) -> go.Figure:
+    seeds = table["seed"].unique().sort().to_list()[:MAX_SEEDS_SHOWN]
+    panels = [((row, circle), _panel(table, seed, circle)) for row, seed in enumerate(seeds, 1) for circle in (1, 2, 3)]
+    figure = make_subplots(
+        len(seeds),
+        N_CIRCLES,
+        subplot_titles=[_panel_title(panel) for _, panel in panels],
+        horizontal_spacing=0.08,
+        vertical_spacing=0.2 / len(seeds),
+    )
+    for (row, column), panel in panels:
+        _add_circle(figure, panel, row, column, shows_scale=row == column == 1)
+    style.axes(figure)
+    title = "Figure 3: modular addition, the token embedding in its principal components"
+    style.finish(figure, title, table, width=1080, height=340 * len(seeds))
+    return figure.update_layout(margin_r=90)
+
+
+def _panel(table: pl.DataFrame, seed: int, circle: int) -> pl.DataFrame:
+    return table.filter(pl.col("seed") == seed, pl.col("circle") == circle)
+
+
+def _panel_title(panel: pl.DataFrame) -> str:
+    frequency, r_squared, seed = panel["frequency"][0], panel["r_squared"][0], panel["seed"][0]
+    return f"seed {seed} · frequency {frequency} · R² {r_squared:.2f}"
+
+
+def _add_circle(figure: go.Figure, panel: pl.DataFrame, row: int, column: int, shows_scale: bool) -> None:
+    p, frequency = len(panel), panel["frequency"][0]
+    # Along the circle, neighbours differ by the inverse of the frequency.
+    order = panel.with_columns(turn=(pl.col("residue") * frequency) % p).sort("turn")
+    closed = [*order.rows(named=True), order.row(0, named=True)]
+    figure.add_scatter(
+        x=[point["x"] for point in closed],
+        y=[point["y"] for point in closed],
+        mode="lines",
+        line={"color": style.GRID, "width": 1},
+        hoverinfo="skip",
+        showlegend=False,
+        row=row,
+        col=column,
+    )
+    marker = {"color": panel["residue"].to_list(), "colorscale": "Viridis", "size": 8, "showscale": shows_scale}
+    if shows_scale:
+        marker["colorbar"] = {"title": "residue", "thickness": 14}
+    figure.add_scatter(
+        x=panel["x"].to_list(),
+        y=panel["y"].to_list(),
+        text=panel["residue"].to_list(),
+        hovertemplate="residue %{text}<extra></extra>",
+        mode="markers",
+        marker=marker,
+        showlegend=False,
+        row=row,
+        col=column,
+    )
+    share = panel["share_of_variance"][0]
+    figure.update_xaxes(title_text=f"component {panel['component_x'][0]} ({share:.0%} for both)", row=row, col=column)
+    figure.update_yaxes(title_text=f"component {panel['component_y'][0]}", title_standoff=2, row=row, col=column)
+
+
+FIGURE = Figure(
+    name="figure3_embeddings",
+    title="Figure 3: circular embeddings",
+    caption=(
+        "Rows of the trained W<sub>E</sub>, coloured by residue, in the pairs of principal components that hold the "
+        "best circles. Residue n stands at the angle 2πkn/p, k being the frequency; grey lines join residues that are "
+        "neighbours on the circle. R² is the share of the two components' variance that the circle explains."
+    ),
+    specs=specs,
+    compute=compute,
+    plot=plot,
+)

@@ -1,0 +1,53 @@
+"""Write a figure: its table as csv, the plot as interactive HTML, and as images where a browser is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import plotly.graph_objects as go
+import polars as pl
+
+DATA_FOLDER = "data"
+IMAGE_FORMATS = ("png", "svg")
+PNG_SCALE = 2
+
+
+def write_table(table: pl.DataFrame, name: str, out: Path) -> Path:
+    """The tidy table of a figure."""
+    path = out / DATA_FOLDER / f"{name}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.write_csv(path, float_precision=6)
+    return path
+
+
+def write_html(figure: go.Figure, name: str, out: Path) -> Path:
+    """An interactive page; all pages of a folder share one plotly.min.js."""
+    path = out / f"{name}.html"
+    figure.write_html(path, include_plotlyjs="directory", full_html=True)
+    return path
+
+
+def write_images(figures: Mapping[str, go.Figure], out: Path) -> str | None:
+    """PNG and SVG of every figure, in one browser session; returns why there are none, or None."""
+    try:
+        import kaleido
+        from choreographer import errors
+    except ImportError:
+        return "kaleido is not installed (pip install 'rtinterp[images]')"
+    images = [
+        {
+            "fig": figure.to_dict(),
+            "path": out / f"{name}.{image_format}",
+            "opts": {"format": image_format, "scale": PNG_SCALE if image_format == "png" else 1},
+        }
+        for name, figure in figures.items()
+        for image_format in IMAGE_FORMATS
+    ]
+    try:
+        kaleido.write_fig_from_object_sync(images, kopts={"n": 1, "mathjax": False})
+    except errors.ChromeNotFoundError:
+        return "no Chrome or Chromium was found on this machine"
+    except (errors.BrowserFailedError, errors.BrowserClosedError) as error:
+        return f"the browser does not start: {error}"
+    return None

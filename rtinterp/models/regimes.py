@@ -1,0 +1,52 @@
+"""Which parameters train: the axis along which the paper's models differ (section 3, Table 2)."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeVar, get_args
+
+from torch import nn
+
+from rtinterp.models.parameters import POSITIONAL_EMBEDDING, TOKEN_EMBEDDING, UNEMBEDDING, UNEMBEDDING_BIAS
+
+#: "embeddings" makes a random transformer, "all" a fully trained one.
+Trainable = Literal["embeddings", "all", "unembedding", "input_embeddings", "token_embedding+unembedding"]
+TRAINABLE: tuple[Trainable, ...] = get_args(Trainable)
+
+_EMBEDDINGS_TRAINED: dict[str, frozenset[str]] = {
+    "embeddings": frozenset({TOKEN_EMBEDDING, POSITIONAL_EMBEDDING, UNEMBEDDING}),
+    "unembedding": frozenset({UNEMBEDDING}),
+    "input_embeddings": frozenset({TOKEN_EMBEDDING, POSITIONAL_EMBEDDING}),
+    "token_embedding+unembedding": frozenset({TOKEN_EMBEDDING, UNEMBEDDING}),
+}
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def is_trained(name: str, trainable: Trainable) -> bool:
+    """Whether the parameter of that TransformerLens name trains. The unembedding bias never does: GPT-2 has none.
+
+    Raises:
+        ValueError: there is no such regime.
+    """
+    if trainable == "all":
+        return name != UNEMBEDDING_BIAS
+    if trainable not in _EMBEDDINGS_TRAINED:
+        raise ValueError(f"trainable={trainable!r} is not one of {', '.join(map(repr, TRAINABLE))}")
+    return name in _EMBEDDINGS_TRAINED[trainable]
+
+
+def freeze(model: Model, trainable: Trainable) -> Model:
+    """Leave ``requires_grad`` on for the parameters of ``trainable`` alone, in place; returns the model.
+
+    Args:
+        model: a HookedTransformer, or any module with its parameter names.
+
+    Raises:
+        ValueError: there is no such regime, or the model has none of the parameters that should train.
+    """
+    trained = {name: is_trained(name, trainable) for name, _ in model.named_parameters()}
+    if not any(trained.values()):
+        raise ValueError(f"{type(model).__name__} has nothing that {trainable!r} trains; is it a HookedTransformer?")
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(trained[name])
+    return model

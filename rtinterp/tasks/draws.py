@@ -1,0 +1,44 @@
+"""Uniform draws by integer arithmetic alone.
+
+Test sets are drawn with these, so the stream of a CPU generator must mean the same on every machine. Torch's integer
+draws are its Mersenne twister reduced by a modulus; its float draws depend on the vector instructions of the CPU.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor
+
+#: Raw draws lie in [0, 2^62): wide enough that reducing them modulo a few hundred is uniform to one part in 10^15.
+RAW_RANGE = 2**62
+
+
+def uniform(low: int, high: int, shape: tuple[int, ...], generator: torch.Generator) -> Int64[Tensor, "*shape"]:
+    """Integers from ``low`` to ``high``, both included."""
+    return torch.randint(low, high + 1, shape, generator=generator, device=generator.device)
+
+
+def below(bound: Int64[Tensor, " batch"], generator: torch.Generator) -> Int64[Tensor, " batch"]:
+    """One integer in ``[0, bound)`` for each of the bounds, which may differ."""
+    return uniform(0, RAW_RANGE - 1, tuple(bound.shape), generator) % bound
+
+
+def one_in(odds: int, n: int, generator: torch.Generator) -> Bool[Tensor, " batch"]:
+    """True with probability ``1 / odds``, independently."""
+    return uniform(0, odds - 1, (n,), generator) == 0
+
+
+def geometric(n: int, generator: torch.Generator) -> Int64[Tensor, " batch"]:
+    """Counts that start at 1 and grow while a fair coin says so."""
+    count = torch.ones(n, dtype=torch.int64, device=generator.device)
+    growing = torch.arange(n, device=generator.device)
+    while growing.numel():
+        growing = growing[one_in(2, growing.numel(), generator)]
+        count[growing] += 1
+    return count
+
+
+def permutations(n: int, size: int, generator: torch.Generator) -> Int64[Tensor, "batch size"]:
+    """``n`` independent uniform permutations of ``0 .. size - 1``."""
+    return uniform(0, RAW_RANGE - 1, (n, size), generator).argsort(dim=1, stable=True)

@@ -1,0 +1,92 @@
+"""Modular addition: ``a b`` then ``(a + b) mod p``."""
+
+from __future__ import annotations
+
+import functools
+import random
+from typing import Annotated, ClassVar
+
+import pydantic
+import torch
+from jaxtyping import Bool, Int64
+from pydantic import Field
+from torch import Tensor
+
+from rtinterp.strict import STRICT
+from rtinterp.tasks import draws
+from rtinterp.tasks.base import FIXED_SEED, Batch, Task, check_sample_size
+
+TRAIN_SHARE = 0.95
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
+class ModularAddition(Task):
+    """``[a, b, (a + b) mod p]``; the sum is scored (paper section 3).
+
+    All p^2 pairs are shuffled once by the official code's fixed seed; the first 95 % are the training set, the rest
+    the test set, at every ``p`` and for every training seed.
+
+    Args:
+        p: the modulus, 199 in the paper.
+
+    Raises:
+        pydantic.ValidationError: if ``p`` is not an int from 2 to 1000.
+    """
+
+    name: ClassVar[str] = "modular_addition"
+    n_spare_positions: ClassVar[int] = 2
+
+    p: Annotated[int, Field(ge=2, le=1000)] = 199
+
+    @property
+    def d_vocab(self) -> int:
+        return self.p
+
+    @property
+    def sequence_length(self) -> int:
+        return 3
+
+    @property
+    def pairs(self) -> Int64[Tensor, "pair 2"]:
+        """All p^2 inputs ``(a, b)``, ``b`` fastest: row ``a * p + b``."""
+        return torch.cartesian_prod(torch.arange(self.p), torch.arange(self.p))
+
+    def rows(self, pairs: Int64[Tensor, "pair 2"]) -> Batch:
+        """The sequences of given pairs, on their device."""
+        tokens = torch.cat([pairs, pairs.sum(dim=1, keepdim=True) % self.p], dim=1)
+        return Batch(tokens, _second_position(tokens))
+
+    def sample(self, n: int, generator: torch.Generator) -> Batch:
+        check_sample_size(n)
+        train_pairs, _ = _split(self.p, generator.device)
+        return self.rows(train_pairs[draws.uniform(0, len(train_pairs) - 1, (n,), generator)])
+
+    def test_set(self) -> Batch:
+        return _test_set(self)
+
+    def _label(self, token: int) -> str:
+        return str(token)
+
+    def floors(self) -> dict[str, float]:
+        """``chance``: one residue in p."""
+        return {"chance": 1 / self.p}
+
+
+def _second_position(tokens: Int64[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos"]:
+    return (torch.arange(tokens.shape[1], device=tokens.device) == 1).repeat(len(tokens), 1)
+
+
+@functools.cache
+def _split(p: int, device: torch.device) -> tuple[Int64[Tensor, "train 2"], Int64[Tensor, "test 2"]]:
+    """The training and the test pairs."""
+    order = list(range(p * p))
+    random.Random(FIXED_SEED).shuffle(order)
+    pairs = ModularAddition(p=p).pairs[torch.tensor(order)].to(device)
+    n_train = int(TRAIN_SHARE * p * p)
+    return pairs[:n_train], pairs[n_train:]
+
+
+@functools.cache
+def _test_set(task: ModularAddition) -> Batch:
+    _, test_pairs = _split(task.p, torch.device("cpu"))
+    return task.rows(test_pairs)

@@ -1,0 +1,1 @@
+"""Training: specs, the stacked engine, and the runs that come of it."""

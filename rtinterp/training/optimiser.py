@@ -1,0 +1,51 @@
+"""AdamW over stacked parameters: the official code's schedule, clipping and decay, each model for itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rtinterp.training.spec import TrainSpec
+
+#: torch.nn.utils.clip_grad_norm_ divides by the norm plus this.
+CLIP_EPS = 1e-6
+
+
+def adamw(
+    parameters: Mapping[str, Float[Tensor, "model ..."]], decayed: Iterable[str], training: TrainSpec
+) -> torch.optim.AdamW:
+    """AdamW; elementwise, hence exactly M optimisers on M stacked models."""
+    decayed = frozenset(decayed)
+    groups = [
+        {"params": [p for name, p in parameters.items() if name in decayed], "weight_decay": training.weight_decay},
+        {"params": [p for name, p in parameters.items() if name not in decayed], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=training.learning_rate,
+        betas=(training.adam_beta1, training.adam_beta2),
+        eps=training.adam_eps,
+        fused=True,
+    )
+
+
+def learning_rate(step: int, training: TrainSpec) -> float:
+    """Rate of the step after ``step`` finished ones: linear from 0 over the warmup, then half a cosine to 0."""
+    if step < training.n_warmup_steps:
+        return training.learning_rate * step / training.n_warmup_steps
+    progress = (step - training.n_warmup_steps) / max(1, training.n_steps - training.n_warmup_steps)
+    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def clip_gradients(parameters: Iterable[Float[Tensor, "model ..."]], max_norm: float) -> Float[Tensor, " model"]:
+    """Scale each model's gradients down to ``max_norm``, in place; returns the norms before."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
+    scale = (max_norm / (norms + CLIP_EPS)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(scale.view(-1, *(1,) * (gradient.dim() - 1)))
+    return norms

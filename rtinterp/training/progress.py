@@ -1,0 +1,39 @@
+"""The progress bar of a training run."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typing_extensions import Self
+
+from rtinterp.training.spec import RunSpec
+
+
+class TrainingProgress:
+    """Shows step, loss, test accuracy and time left of one stack of runs; a context manager."""
+
+    def __init__(self, spec: RunSpec, n_models: int, shown: bool = True) -> None:
+        columns = ("[bold]{task.description}", BarColumn(bar_width=20), MofNCompleteColumn(), "{task.fields[metrics]}")
+        columns = [TextColumn(column) if isinstance(column, str) else column for column in columns]
+        self._progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not shown)
+        seeds = f"seed {spec.seed}" if n_models == 1 else f"{n_models} seeds"
+        label = f"{spec.task.name} d{spec.model.d_model} {spec.trainable}, {seeds}"
+        self._bar = self._progress.add_task(label, total=spec.training.n_steps, metrics="")
+        self._accuracy = ""
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def update(self, step: int, loss: float, test_accuracy: float | None) -> None:
+        """Show the state after ``step`` steps; the accuracy stays until the next one is measured."""
+        if test_accuracy is not None:
+            self._accuracy = f" test {test_accuracy:.1%}"
+        self._progress.update(self._bar, completed=step, metrics=f"loss {loss:.3f}{self._accuracy}")

@@ -1,0 +1,65 @@
+"""A finished run: what was trained, how it went, and the model that comes of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import polars as pl
+from jaxtyping import Float
+from torch import Tensor
+
+from rtinterp.models.initialisation import initial_tensors
+from rtinterp.training.environment import Environment
+from rtinterp.training.spec import RunSpec
+
+if TYPE_CHECKING:
+    from transformer_lens import HookedTransformer
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One trained model. A random transformer is its seed plus its embeddings, so only those are held.
+
+    Attributes:
+        trained: final value of every trained tensor, by TransformerLens name, on the CPU.
+        history: one row per evaluation: ``step`` (finished optimiser steps), ``train_loss`` (nats, mean since the row
+            before), ``test_accuracy`` (in [0, 1]).
+        fingerprint: hash of the frozen tensors.
+        environment: what it ran on, and for how long.
+    """
+
+    spec: RunSpec
+    trained: Mapping[str, Float[Tensor, ...]]
+    history: pl.DataFrame
+    fingerprint: str
+    environment: Environment
+
+    @property
+    def test_accuracy(self) -> float:
+        """Fraction of scored test predictions that are right after the last step, in [0, 1]."""
+        return self.history["test_accuracy"][-1]
+
+    @functools.cached_property
+    def model(self) -> HookedTransformer:
+        """The trained HookedTransformer, built at first use."""
+        from rtinterp.models.hooked import hooked_transformer
+
+        return hooked_transformer(self.spec.task, self.spec.model, self.tensors())
+
+    @functools.cached_property
+    def initial_model(self) -> HookedTransformer:
+        """The same model before training, built at first use."""
+        from rtinterp.models.hooked import build_model
+
+        return build_model(self.spec.task, self.spec.model, self.spec.seed)
+
+    def tensors(self) -> dict[str, Float[Tensor, ...]]:
+        """Every parameter of the trained model: the frozen ones from the seed, the trained ones as they ended."""
+        task = self.spec.task
+        return {**initial_tensors(self.spec.model, task.d_vocab, task.n_ctx, self.spec.seed), **self.trained}
+
+    def __repr__(self) -> str:
+        return f"Run({self.spec.run_id}, test_accuracy={self.test_accuracy:.4f})"

@@ -1,0 +1,116 @@
+"""What a run is: task, model, training and seed as frozen data, and the id that follows from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rtinterp.models.regimes import Trainable
+from rtinterp.models.spec import ModelSpec
+from rtinterp.strict import STRICT
+from rtinterp.tasks import TASKS, Task
+
+RUN_ID_HASH_CHARACTERS = 12
+
+AtLeastOne = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainSpec:
+    """AdamW with linear warmup, cosine decay to zero and clipping (paper section 3, official code).
+
+    Attributes:
+        n_steps: optimiser steps.
+        batch_size: sequences per step.
+        weight_decay: decoupled; not applied to biases and norms.
+        n_warmup_steps: steps of linear warmup, counted within ``n_steps``.
+        max_grad_norm: gradients are scaled down to this global norm.
+        steps_per_evaluation: the test accuracy is measured every so many steps, and after the last.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    n_steps: AtLeastOne
+    batch_size: AtLeastOne
+    learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-3
+    n_warmup_steps: Annotated[int, Field(ge=0)] = 500
+    max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
+    adam_beta1: Fraction = 0.9
+    adam_beta2: Fraction = 0.999
+    adam_eps: Annotated[float, Field(gt=0.0)] = 1e-8
+    steps_per_evaluation: AtLeastOne = 100
+
+
+@dataclass(frozen=True, config=STRICT)
+class RunSpec:
+    """Everything that determines a run's result on a kind of device.
+
+    Attributes:
+        trainable: which parameters train; ``"embeddings"`` makes a random transformer, ``"all"`` a fully trained one.
+        seed: draws the initial tensors and the training stream. Test set and splits are the same for every seed.
+
+    Raises:
+        ValueError: a value is out of range or of the wrong type.
+    """
+
+    task: Task
+    model: ModelSpec
+    training: TrainSpec
+    trainable: Trainable = "embeddings"
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def run_id(self) -> str:
+        """Readable parts, then a hash of every field: equal for equal specs only."""
+        digest = hashlib.sha256(spec_to_json(self).encode()).hexdigest()[:RUN_ID_HASH_CHARACTERS]
+        regime = self.trainable.replace("+", "-and-")
+        return f"{self.task.name}-d{self.model.d_model}-{regime}-seed{self.seed}-{digest}"
+
+    def with_seed(self, seed: int) -> RunSpec:
+        return dataclasses.replace(self, seed=seed)
+
+
+def spec_to_json(spec: RunSpec) -> str:
+    """Canonical JSON: every field, sorted, nothing derived."""
+    fields = dataclasses.asdict(spec)
+    fields["task"] = {"name": spec.task.name, **fields["task"]}
+    return json.dumps(fields, sort_keys=True, indent=2, allow_nan=False)
+
+
+def spec_from_json(text: str) -> RunSpec:
+    """The inverse of ``spec_to_json``.
+
+    Raises:
+        ValueError: not JSON, an unknown or missing key, an unknown task, or a value out of range.
+    """
+    fields = json.loads(text, object_pairs_hook=_unique_keys)
+    if not isinstance(fields, dict):
+        raise ValueError(f"a run spec is a JSON object, not {type(fields).__name__}")
+    parts = {"task": _task_from_fields, "model": ModelSpec, "training": TrainSpec}
+    for name, make in parts.items():
+        if not isinstance(fields.get(name), dict):
+            raise ValueError(f"a run spec needs an object under {name!r}, found {fields.get(name)!r}")
+        fields[name] = make(**fields[name])
+    return RunSpec(**fields)
+
+
+def _task_from_fields(name: object = None, **parameters: Any) -> Task:
+    if name not in TASKS:
+        raise ValueError(f"unknown task {name!r}; known: {', '.join(sorted(TASKS))}")
+    return TASKS[name](**parameters)
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError(f"a key stands twice among {sorted(key for key, _ in pairs)}")
+    return fields

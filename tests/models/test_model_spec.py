@@ -1,0 +1,46 @@
+"""ModelSpec: checked when made, immutable, a value."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from rtinterp.models.spec import ModelSpec
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "d_model\n"),
+        ({"d_model": "8"}, "d_model\n.*valid integer"),
+        ({"d_model": True}, "d_model\n.*valid integer"),
+        ({"d_model": 8.0}, "d_model\n.*valid integer"),
+        ({"d_model": 0}, "d_model\n.*greater than or equal to 1"),
+        ({"d_model": 8, "n_layers": 0}, "n_layers\n.*greater than or equal to 1"),
+        ({"d_model": 8, "n_heads": -4}, "n_heads\n.*greater than or equal to 1"),
+        ({"d_model": 8, "init": "xavier"}, "init\n.*'gpt2' or 'paper_text'"),
+        ({"d_model": 8, "d_head": 2}, "d_head\n.*[Uu]nexpected keyword"),
+        ({"d_model": 30}, "d_model=30 is not a multiple of n_heads=4; .* 28 and 32"),
+        ({"d_model": 31, "n_heads": 5}, "31 is not a multiple of n_heads=5; .* 30 and 35"),
+        ({"d_model": 2}, "d_model=2 is not a multiple of n_heads=4; .* 4 "),
+    ],
+    ids=str,
+)
+def test_nonsense_is_refused_with_what_is_allowed(fields: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ModelSpec(**fields)
+
+
+def test_sizes_follow_from_the_width() -> None:
+    spec = ModelSpec(d_model=24, n_heads=3)
+    assert (spec.n_layers, spec.d_head, spec.d_mlp) == (2, 8, 96)
+
+
+def test_specs_are_values() -> None:
+    spec = ModelSpec(d_model=16)
+    assert spec == ModelSpec(16, n_layers=2, n_heads=4, init="gpt2")
+    assert hash(spec) == hash(ModelSpec(16))
+    assert spec != ModelSpec(32)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        spec.d_model = 32

@@ -1,0 +1,122 @@
+"""What is true of a row of tokens, in plain Python with literal token ids and without the package's helpers."""
+
+from __future__ import annotations
+
+import functools
+import math
+import random
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from torch import Tensor
+
+from rtinterp.tasks import DecimalAddition, Memorization, ModularAddition, NeedleInAHaystack, ParenthesisBalancing, Task
+
+#: From the tokens of a row: the whole row as it should be, and the positions that should be scored.
+Reference = Callable[[Task, list[int]], tuple[list[int], list[int]]]
+
+
+def modular_addition(task: ModularAddition, row: list[int]) -> tuple[list[int], list[int]]:
+    a, b = row[:2]
+    return [a, b, (a + b) % task.p], [1]
+
+
+def needle(task: NeedleInAHaystack, row: list[int]) -> tuple[list[int], list[int]]:
+    first_marker = task.n_values + 1
+    first_query = first_marker + task.max_pairs
+    at = next(i for i, token in enumerate(row) if token >= first_query)
+    pairs = dict(zip(row[0:at:2], row[1:at:2], strict=True))
+    assert 1 <= len(pairs) == at // 2 <= task.max_pairs, "markers repeat"
+    assert set(pairs) <= set(range(first_marker, first_query))
+    assert set(pairs.values()) <= set(range(1, first_marker))
+    expected = [*row[: at + 1], pairs[row[at] - task.max_pairs]]
+    return expected + [0] * (2 * task.max_pairs + 3 - len(expected)), [at]
+
+
+def decimal_addition(task: DecimalAddition, row: list[int]) -> tuple[list[int], list[int]]:
+    n = task.n_digits
+    a, b = (int("".join(map(str, reversed(digits)))) for digits in (row[:n], row[n + 1 : 2 * n + 1]))
+    assert len(str(a)) == len(str(b)) == n, "leading zero"
+    digits = [[int(digit) for digit in reversed(str(number))] for number in (a, b, a + b)]
+    expected = [*digits[0], 10, *digits[1], 11, *(20 + digit for digit in digits[2]), 30]
+    expected += [12] * (3 * n + 4 - len(expected))
+    scored = [i for i in range(3 * n + 3) if expected[i] >= 20]
+    return expected, [2 * n + 1, *scored] if task.score_first_digit else scored
+
+
+def parentheses(task: ParenthesisBalancing, row: list[int]) -> tuple[list[int], list[int]]:
+    at = row.index(3)
+    symbols = "".join({1: "(", 2: ")"}[token] for token in row[:at])
+    assert 1 <= at <= 2 * task.max_pairs
+    while "()" in symbols:
+        symbols = symbols.replace("()", "")
+    expected = [*row[:at], 3, 1 if symbols else 2]
+    return expected + [0] * (2 * task.max_pairs + 3 - len(expected)), [at]
+
+
+@functools.cache
+def _memorized(n_keys: int) -> list[int]:
+    rng = random.Random(12345)
+    return [rng.randint(0, n_keys - 1) for _ in range(n_keys**2)]
+
+
+def memorization(task: Memorization, row: list[int]) -> tuple[list[int], list[int]]:
+    n, (x, y) = task.n_keys, row[:2]
+    assert 0 <= x < n <= y < 2 * n
+    return [x, y, _memorized(n)[x + n * (y - n)]], [1]
+
+
+PAPER_CASES = [
+    pytest.param(ModularAddition(), modular_addition, id="modular_addition"),
+    pytest.param(NeedleInAHaystack(), needle, id="needle"),
+    pytest.param(DecimalAddition(), decimal_addition, id="decimal_addition"),
+    pytest.param(ParenthesisBalancing(), parentheses, id="parentheses"),
+    pytest.param(Memorization(), memorization, id="memorization"),
+]
+
+OTHER_CASES = [
+    pytest.param(ModularAddition(p=2), modular_addition, id="modular_addition-2"),
+    pytest.param(ModularAddition(p=13), modular_addition, id="modular_addition-13"),
+    pytest.param(NeedleInAHaystack(max_pairs=1, n_values=100), needle, id="needle-1-100"),
+    pytest.param(NeedleInAHaystack(max_pairs=4, n_values=5), needle, id="needle-4-5"),
+    pytest.param(NeedleInAHaystack(max_pairs=60, n_values=40), needle, id="needle-60-40"),
+    pytest.param(DecimalAddition(score_first_digit=True), decimal_addition, id="decimal_addition-first"),
+    pytest.param(DecimalAddition(n_digits=2), decimal_addition, id="decimal_addition-2"),
+    pytest.param(DecimalAddition(n_digits=18), decimal_addition, id="decimal_addition-18"),
+    pytest.param(DecimalAddition(n_digits=3, score_first_digit=True), decimal_addition, id="decimal_addition-3-first"),
+    pytest.param(ParenthesisBalancing(max_pairs=3), parentheses, id="parentheses-3"),
+    pytest.param(ParenthesisBalancing(max_pairs=8), parentheses, id="parentheses-8"),
+    pytest.param(Memorization(n_keys=2), memorization, id="memorization-2"),
+    pytest.param(Memorization(n_keys=31), memorization, id="memorization-31"),
+]
+
+CASES = PAPER_CASES + OTHER_CASES
+
+
+def row_set(tokens: Tensor) -> set[bytes]:
+    """The distinct rows."""
+    return {row.tobytes() for row in tokens.numpy().astype(np.int16)}
+
+
+def excess(counts: Counter | dict, probabilities: dict) -> float:
+    """Chi-square of counts against probabilities, in standard deviations above its mean: a few at most."""
+    n = sum(counts.values())
+    assert set(counts) <= set(probabilities), "an outcome of probability zero"
+    terms = [(counts.get(key, 0) - n * p) ** 2 / (n * p) for key, p in probabilities.items()]
+    df = len(terms) - 1
+    return (sum(terms) - df) / math.sqrt(2 * df)
+
+
+def excess_of_two(left: Counter, right: Counter, min_count: int = 20) -> float:
+    """The same for two samples, rare outcomes pooled."""
+    both = left + right
+    keep = {key for key, count in both.items() if count >= min_count}
+    cells = [(left[key], right[key]) for key in keep]
+    cells.append((sum(left.values()) - sum(c[0] for c in cells), sum(right.values()) - sum(c[1] for c in cells)))
+    n_left, n_right = sum(left.values()), sum(right.values())
+    scale = math.sqrt(n_right / n_left)
+    terms = [(a * scale - b / scale) ** 2 / (a + b) for a, b in cells if a + b]
+    df = len(terms) - 1
+    return (sum(terms) - df) / math.sqrt(2 * df)

@@ -1,0 +1,56 @@
+"""Tasks are values: checked when made, immutable, equal when their parameters are."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from task_references import CASES, Reference
+
+from rtinterp.tasks import DecimalAddition, Memorization, ModularAddition, NeedleInAHaystack, ParenthesisBalancing, Task
+
+
+@pytest.mark.parametrize(
+    ("build", "parameters", "message"),
+    [
+        (ModularAddition, {"p": 1}, "p\n.*greater than or equal to 2"),
+        (ModularAddition, {"p": 1001}, "p\n.*less than or equal to 1000"),
+        (ModularAddition, {"p": 7.0}, "valid integer"),
+        (ModularAddition, {"p": "7"}, "valid integer"),
+        (ModularAddition, {"p": True}, "valid integer"),
+        (ModularAddition, {"q": 7}, "q\n.*[Uu]nexpected keyword"),
+        (NeedleInAHaystack, {"max_pairs": 0}, "max_pairs\n.*greater than or equal to 1"),
+        (NeedleInAHaystack, {"max_pairs": 201}, "max_pairs\n.*less than or equal to 200"),
+        (NeedleInAHaystack, {"n_values": 1}, "n_values\n.*greater than or equal to 2"),
+        (NeedleInAHaystack, {"max_pairs": 1, "n_values": 99}, "99 distinct .* 100 .* larger max_pairs or n_values"),
+        (NeedleInAHaystack, {"max_pairs": 2, "n_values": 4}, "72 distinct sequences"),
+        (DecimalAddition, {"n_digits": -1}, "n_digits\n.*greater than or equal to 2"),
+        (DecimalAddition, {"n_digits": 19}, "n_digits\n.*less than or equal to 18"),
+        (DecimalAddition, {"score_first_digit": 1}, "valid boolean"),
+        (ParenthesisBalancing, {"max_pairs": 0}, "max_pairs\n.*greater than or equal to 3"),
+        (ParenthesisBalancing, {"max_pairs": 201}, "max_pairs\n.*less than or equal to 200"),
+        (Memorization, {"n_keys": 1}, "n_keys\n.*greater than or equal to 2"),
+        (Memorization, {"n_keys": 2049}, "n_keys\n.*less than or equal to 2048"),
+    ],
+)
+def test_nonsense_is_refused_with_what_is_allowed(build: type[Task], parameters: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(**parameters)
+
+
+@pytest.mark.parametrize(("task", "reference"), CASES)
+def test_tasks_are_values(task: Task, reference: Reference) -> None:
+    field = dataclasses.fields(task)[0]
+    same = dataclasses.replace(task)
+    other = dataclasses.replace(task, **{field.name: 17})
+    assert task == same
+    assert hash(task) == hash(same)
+    assert task != other
+    assert same.test_set() is task.test_set()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(task, field.name, 17)
+
+
+def test_tasks_of_different_kinds_differ_even_with_equal_parameters() -> None:
+    assert ModularAddition(p=31) != Memorization(n_keys=31)
+    assert DecimalAddition() != DecimalAddition(score_first_digit=True)
