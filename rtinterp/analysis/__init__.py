@@ -1,7 +1,8 @@
 """What a trained model looks like inside: measurements of models, tokens and tensors, as tensors or tidy tables.
 
-Three kinds of analysis, one module each:
+Each kind of analysis is a module:
 
+- ``accuracy``: how often a model is right, with or without an intervention.
 - ``attention``: where each head looks, and which head does a given job (paper, figure 2).
 - ``embedding_geometry``: the circles that modular arithmetic leaves in an embedding matrix (paper, figure 3).
 - ``explained_variance``: how few directions the residual stream occupies (paper, tables 4, 5 and 7).
@@ -9,6 +10,7 @@ Three kinds of analysis, one module each:
 Nothing here trains, plots, or reads or writes files.
 """
 
+from rtinterp.analysis.accuracy import accuracy
 from rtinterp.analysis.attention import (
     BestHead,
     attention_patterns,
@@ -45,6 +47,7 @@ __all__ = [
     "CircleFit",
     "PrincipalComponents",
     "StreamingCovariance",
+    "accuracy",
     "attention_patterns",
     "attention_score",
     "best_circle",

@@ -58,6 +58,6 @@ def call(command: str, arguments: Sequence[str] | None = None) -> int:
 
 def unknown(kind: str, name: str, known: Sequence[str] | dict[str, object]) -> str:
     """Say that there is no such thing, what was probably meant, and what there is."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    near = [other for other in known if other.startswith(name)] or difflib.get_close_matches(name, known, cutoff=0.4)
     meant = f"did you mean {near[0]!r}? " if near else ""
     return f"unknown {kind} {name!r}; {meant}known: {', '.join(known)}"

@@ -109,10 +109,8 @@ def _panel_title(panel: pl.DataFrame, table: pl.DataFrame) -> str:
     layer, head, role, state = panel.select("layer", "head", "role", "state").row(0)
     scores = table.filter(pl.col("role") == role, pl.col("state") == state).unique("seed")["score"]
     over_seeds = "" if len(scores) == 1 else f" (median of {len(scores)} seeds)"
-    return (
-        f"layer {layer + 1}, head {head + 1}, {STATES[state]}<br>"
-        f"<span style='font-size:11px'>{ROLES[role]}: mean weight {scores.median():.2f}{over_seeds}</span>"
-    )
+    heading = f"layer {layer + 1}, head {head + 1}, {STATES[state]}"
+    return heading + style.small(f"{ROLES[role]}: mean weight {scores.median():.2f}{over_seeds}")
 
 
 FIGURE = Figure(

@@ -83,7 +83,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
         N_CIRCLES,
         subplot_titles=[_panel_title(panel) for _, panel in panels],
         horizontal_spacing=0.08,
-        vertical_spacing=0.2 / len(seeds),
+        vertical_spacing=0.28 / len(seeds),
     )
     for (row, column), panel in panels:
         _add_circle(figure, panel, row, column, shows_scale=row == column == 1)

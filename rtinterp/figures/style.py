@@ -11,6 +11,13 @@ FONT = "Helvetica, Arial, sans-serif"
 INK = "#222222"
 GRID = "#e6e6e6"
 
+#: Pixels above the drawing without a subtitle, and per line of it; pixels below the drawing.
+HEADING_HEIGHT = 64
+SUBTITLE_LINE_HEIGHT = 19
+FOOT_HEIGHT = 60
+TABLE_HEADER_HEIGHT = 46
+TABLE_ROW_HEIGHT = 46
+
 #: Colour-blind safe (Okabe and Ito).
 REGIME_COLOURS = {"embeddings": "#0072b2", "all": "#d55e00"}
 REGIME_NAMES = {"embeddings": "random transformer", "all": "fully trained"}
@@ -28,11 +35,6 @@ TASK_TITLES = {
 def task_title(task: str) -> str:
     """``"ModularAddition(p=113)"`` as a heading: ``"Modular addition"``."""
     return TASK_TITLES[task.split("(")[0]]
-
-
-def task_heading(task: str) -> str:
-    """Title and parameters, on two lines."""
-    return f"{task_title(task)}<br><span style='font-size:11px'>{task_parameters(task)}</span>"
 
 
 def task_parameters(task: str) -> str:
@@ -59,22 +61,24 @@ def subtitle(table: pl.DataFrame) -> str:
 def finish(figure: go.Figure, title: str, table: pl.DataFrame, *, width: int, height: int) -> go.Figure:
     """Title, subtitle and look; ``height`` is that of the drawing, the heading comes on top of it."""
     text = subtitle(table)
-    heading = 70 + 17 * (text.count("<br>") + 1)
+    heading = HEADING_HEIGHT + SUBTITLE_LINE_HEIGHT * (text.count("<br>") + 1)
     return figure.update_layout(
         title={
             "text": f"<b>{title}</b><br><span style='font-size:12px;color:#555'>{text}</span>",
             "x": 0.02,
             "xanchor": "left",
-            "y": 1 - 14 / (height + heading),
+            "y": 1,
+            "yref": "container",
             "yanchor": "top",
+            "pad": {"t": 16},
             "font": {"size": 17},
         },
         font={"family": FONT, "size": 12, "color": INK},
         paper_bgcolor="white",
         plot_bgcolor="white",
         width=width,
-        height=height + heading,
-        margin={"l": 70, "r": 30, "t": heading, "b": 60},
+        height=heading + height + FOOT_HEIGHT,
+        margin={"l": 70, "r": 30, "t": heading, "b": FOOT_HEIGHT},
     )
 
 
@@ -90,24 +94,45 @@ def rgba(colour: str, alpha: float) -> str:
     return f"rgba({red},{green},{blue},{alpha})"
 
 
-def table_figure(header: list[str], rows: list[list[str]]) -> go.Figure:
-    """A plotly table, first column to the left, the rest centred."""
-    align = ["left", *["center"] * (len(header) - 1)]
+def table_figure(header: list[str], rows: list[list[str]], widths: list[float]) -> go.Figure:
+    """A plotly table of two-line cells.
+
+    Args:
+        widths: relative widths of the columns.
+    """
     columns = [list(column) for column in zip(*rows, strict=True)]
     return go.Figure(
         go.Table(
-            columnwidth=[2.2, *[1] * (len(header) - 1)],
-            header={"values": [f"<b>{h}</b>" for h in header], "align": align, "fill_color": "#f2f2f2", "height": 44},
-            cells={"values": columns, "align": align, "height": 40, "fill_color": "white", "line_color": GRID},
+            columnwidth=widths,
+            header={
+                "values": [f"<b>{h}</b>" for h in header],
+                "align": "left",
+                "fill_color": "#f2f2f2",
+                "height": TABLE_HEADER_HEIGHT,
+            },
+            cells={
+                "values": columns,
+                "align": "left",
+                "height": TABLE_ROW_HEIGHT,
+                "fill_color": "white",
+                "line_color": GRID,
+            },
         )
     )
 
 
-def median_and_range(values: pl.Series, percent: bool = True) -> str:
-    """Median, and below it minimum to maximum where there are several."""
-    scale, digits = (100, 1) if percent else (1, 2)
-    median = f"{values.median() * scale:.{digits}f}"
-    if len(values) == 1:
-        return median
-    spread = f"{values.min() * scale:.{digits}f} to {values.max() * scale:.{digits}f}"
-    return f"{median}<br><span style='font-size:10px'>{spread}</span>"
+def finish_table(figure: go.Figure, title: str, table: pl.DataFrame, *, width: int, n_rows: int) -> go.Figure:
+    """``finish`` at the height of the table's rows."""
+    height = TABLE_HEADER_HEIGHT + TABLE_ROW_HEIGHT * n_rows
+    return finish(figure, title, table, width=width, height=height).update_layout(margin_l=24, margin_r=24)
+
+
+def small(text: str) -> str:
+    """A second, smaller line in a cell or heading."""
+    return f"<br><span style='font-size:11px;color:#555'>{text}</span>"
+
+
+def median_and_range(shares: pl.Series) -> str:
+    """Median of shares in [0, 1] as a percentage, and below it minimum to maximum where there are several."""
+    median = f"{shares.median():.1%}".rstrip("%")
+    return median if len(shares) == 1 else median + small(f"{shares.min() * 100:.1f} to {shares.max() * 100:.1f}")

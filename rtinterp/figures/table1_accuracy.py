@@ -48,29 +48,27 @@ def floor_columns(task: Task) -> dict[str, str | float]:
 
 
 def plot(table: pl.DataFrame) -> go.Figure:
-    rows = [_row(of_task) for (_,), of_task in table.group_by(["task"], maintain_order=True)]
+    rows = [_row(of_task) for _, of_task in table.group_by("task", maintain_order=True)]
     header = ["task", *(f"{name}<br>{size}" for size in ("wide", "narrow") for name in ("random", "normal"))]
-    figure = style.table_figure([*header, "guessing", "best heuristic"], rows)
-    return style.finish(figure, "Table 1: test accuracy, %", table, width=1080, height=90 + 48 * len(rows))
+    figure = style.table_figure([*header, "guessing", "best heuristic"], rows, [2.8, 1, 1, 1, 1, 1, 1.7])
+    return style.finish_table(figure, "Table 1: test accuracy, %", table, width=1080, n_rows=len(rows))
 
 
 def _row(table: pl.DataFrame) -> list[str]:
     task = table["task"][0]
-    widths = sorted(table["d_model"].unique(), reverse=True)
+    narrow, wide = table["d_model"].min(), table["d_model"].max()
     accuracies = [
-        _accuracy(table.filter(pl.col("d_model") == d_model, pl.col("trainable") == trainable), d_model)
-        for d_model in widths
+        style.median_and_range(
+            table.filter(pl.col("d_model") == d_model, pl.col("trainable") == trainable)["test_accuracy"]
+        )
+        for d_model in (wide, narrow)
         for trainable in REGIMES
     ]
     floors = [
-        f"{table[f'{kind}_accuracy'][0] * 100:.1f}<br><span style='font-size:10px'>{table[kind][0]}</span>"
-        for kind in ("floor", "heuristic")
+        f"{table[f'{kind}_accuracy'][0] * 100:.1f}" + style.small(table[kind][0]) for kind in ("floor", "heuristic")
     ]
-    return [style.task_heading(task), *accuracies, *floors]
-
-
-def _accuracy(table: pl.DataFrame, d_model: int) -> str:
-    return f"{style.median_and_range(table['test_accuracy'])}<span style='font-size:10px'> (d {d_model})</span>"
+    size = f"{style.task_parameters(task)}; width {wide} and {narrow}"
+    return [style.task_title(task) + style.small(size), *accuracies, *floors]
 
 
 FIGURE = Figure(

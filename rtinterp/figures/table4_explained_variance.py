@@ -50,7 +50,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
     sites = table["site"].unique(maintain_order=True).to_list()
     rows = [
         [
-            f"{style.task_title(task)}<br><span style='font-size:11px'>{style.REGIME_NAMES[trainable]}</span>",
+            style.task_title(task) + style.small(style.REGIME_NAMES[trainable]),
             *(
                 style.median_and_range(group.filter(pl.col("site") == site)[f"share_{kind}"])
                 for kind in ("principal_components", "coordinates")
@@ -61,9 +61,9 @@ def plot(table: pl.DataFrame) -> go.Figure:
     ]
     k = table["k"][0]
     header = ["task", *(f"{kind}<br>{site}" for kind in (f"top {k} PCs", f"top {k} neurons") for site in sites)]
-    figure = style.table_figure(header, rows)
+    figure = style.table_figure(header, rows, [2, *[1] * (len(header) - 1)])
     title = f"Table 4: residual variance in {k} directions, %"
-    return style.finish(figure, title, table, width=1080, height=90 + 44 * len(rows))
+    return style.finish_table(figure, title, table, width=1080, n_rows=len(rows))
 
 
 FIGURE = Figure(

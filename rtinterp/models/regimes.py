@@ -42,11 +42,12 @@ def freeze(model: Model, trainable: Trainable) -> Model:
         model: a HookedTransformer, or any module with its parameter names.
 
     Raises:
-        ValueError: there is no such regime, or the model has none of the parameters that should train.
+        ValueError: there is no such regime, or the model does not have a HookedTransformer's parameters.
     """
-    trained = {name: is_trained(name, trainable) for name, _ in model.named_parameters()}
-    if not any(trained.values()):
-        raise ValueError(f"{type(model).__name__} has nothing that {trainable!r} trains; is it a HookedTransformer?")
-    for name, parameter in model.named_parameters():
+    parameters = dict(model.named_parameters())
+    if TOKEN_EMBEDDING not in parameters:
+        raise ValueError(f"{type(model).__name__} has no parameter {TOKEN_EMBEDDING}; is it a HookedTransformer?")
+    trained = {name: is_trained(name, trainable) for name in parameters}
+    for name, parameter in parameters.items():
         parameter.requires_grad_(trained[name])
     return model

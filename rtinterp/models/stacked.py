@@ -1,7 +1,7 @@
 """M transformers of one shape in one forward pass, computing only what the scored predictions read.
 
-The frozen body gets no gradients, and in the last block only scored positions get queries, an MLP and logits. The
-arithmetic is HookedTransformer's; tests hold the two together.
+The frozen body gets no gradients, each distinct prefix is computed once, and in the last block only scored positions
+get queries, an MLP and logits. The arithmetic is HookedTransformer's; tests hold the two together.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rtinterp.models.parameters import POSITIONAL_EMBEDDING, TOKEN_EMBEDDING, UNEMBEDDING
+from rtinterp.models.prefixes import Prefixes
 from rtinterp.models.spec import LAYER_NORM_EPS, ModelSpec
 
 
@@ -63,6 +64,13 @@ class Block:
     mlp_in: Affine
     mlp_out: Affine
 
+    def finish(
+        self, x: Float[Tensor, "model row d_model"], z: Float[Tensor, "model row d_model"]
+    ) -> Float[Tensor, "model row d_model"]:
+        """From the mixed values ``z`` of all heads to the end of the block."""
+        x = self.attn_out.added_to(x, z)
+        return self.mlp_out.added_to(x, F.gelu(self.mlp_in(self.ln2(x)), approximate="tanh"))
+
 
 @dataclasses.dataclass(frozen=True)
 class StackedTransformer:
@@ -76,43 +84,37 @@ class StackedTransformer:
     unembedding: Affine
 
     def scored_logits(
-        self, tokens: Int64[Tensor, "model batch pos"], scored_positions: Int64[Tensor, "model batch scored"]
+        self, prefixes: Prefixes, scored_positions: Int64[Tensor, "model batch scored"]
     ) -> Float[Tensor, "model batch scored d_vocab"]:
         """Logits of the next token at the scored positions alone."""
-        n_models, n_batch, n_pos = tokens.shape
-        x = self._embed(tokens)
+        n_batch, n_scored = scored_positions.shape[1:]
+        x = _rows(self.W_E, prefixes.tokens) + _rows(self.W_pos, prefixes.positions)
         for block in self.blocks[:-1]:
-            q, k, v = self._heads(block.qkv(block.ln1(x)), n_batch, 3)
-            z = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-            x = self._finish(block, x, z)
-        x = self._last_block(self.blocks[-1], x, scored_positions, n_pos)
-        logits = self.unembedding(self.ln_final(x))
-        return logits.view(n_models, n_batch, scored_positions.shape[-1], -1)
-
-    def _embed(self, tokens: Int64[Tensor, "model batch pos"]) -> Float[Tensor, "model row d_model"]:
-        n_models, d_vocab, d_model = self.W_E.shape
-        first_row = torch.arange(n_models, device=tokens.device)[:, None, None] * d_vocab
-        embedded = F.embedding(tokens + first_row, self.W_E.reshape(-1, d_model))
-        embedded = embedded + self.W_pos[:, None, : tokens.shape[-1]]
-        return embedded.flatten(1, 2)
+            qkv = _rows(block.qkv(block.ln1(x)), prefixes.row_at.flatten(1))
+            q, k, v = self._heads(qkv, n_batch, 3)
+            z = self._concatenate(F.scaled_dot_product_attention(q, k, v, is_causal=True))
+            x = block.finish(x, _rows(z, prefixes.occurrence))
+        x = self._last_block(self.blocks[-1], x, prefixes, scored_positions)
+        return self.unembedding(self.ln_final(x)).unflatten(1, (n_batch, n_scored))
 
     def _last_block(
         self,
         block: Block,
         x: Float[Tensor, "model row d_model"],
+        prefixes: Prefixes,
         scored_positions: Int64[Tensor, "model batch scored"],
-        n_pos: int,
     ) -> Float[Tensor, "model scored_row d_model"]:
-        n_batch, n_scored = scored_positions.shape[1:]
-        d_model = self.spec.d_model
-        first_row = torch.arange(n_batch, device=x.device)[:, None] * n_pos
-        rows = (scored_positions + first_row).flatten(1)[..., None].expand(-1, -1, d_model)
+        """Keys and values of every prefix, all the rest for the scored ones."""
+        n_batch, n_pos = prefixes.row_at.shape[1:]
+        n_scored, d_model = scored_positions.shape[-1], self.spec.d_model
+        scored_rows = prefixes.row_at.gather(-1, scored_positions).flatten(1)
         normalised = block.ln1(x)
-        (q,) = self._heads(block.qkv.columns(0, d_model)(normalised.gather(1, rows)), n_batch, 1)
-        k, v = self._heads(block.qkv.columns(d_model, 3 * d_model)(normalised), n_batch, 2)
+        (q,) = self._heads(block.qkv.columns(0, d_model)(_rows(normalised, scored_rows)), n_batch, 1)
+        kv = block.qkv.columns(d_model, 3 * d_model)(normalised)
+        k, v = self._heads(_rows(kv, prefixes.row_at.flatten(1)), n_batch, 2)
         visible = torch.arange(n_pos, device=x.device) <= scored_positions.reshape(-1, 1, n_scored, 1)
-        z = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
-        return self._finish(block, x.gather(1, rows), z)
+        z = self._concatenate(F.scaled_dot_product_attention(q, k, v, attn_mask=visible))
+        return block.finish(_rows(x, scored_rows), z)
 
     def _heads(
         self, x: Float[Tensor, "model row columns"], n_batch: int, n_parts: int
@@ -120,13 +122,18 @@ class StackedTransformer:
         pattern = "model (batch pos) (part head d_head) -> part (model batch) head pos d_head"
         return tuple(rearrange(x, pattern, batch=n_batch, part=n_parts, head=self.spec.n_heads))
 
-    def _finish(
-        self, block: Block, x: Float[Tensor, "model row d_model"], z: Float[Tensor, "sequence head pos d_head"]
-    ) -> Float[Tensor, "model row d_model"]:
-        """From the mixed values to the end of the block."""
-        z = rearrange(z, "(model batch) head pos d_head -> model (batch pos) (head d_head)", model=x.shape[0])
-        x = block.attn_out.added_to(x, z)
-        return block.mlp_out.added_to(x, F.gelu(block.mlp_in(block.ln2(x)), approximate="tanh"))
+    def _concatenate(self, z: Float[Tensor, "sequence head pos d_head"]) -> Float[Tensor, "model position d_model"]:
+        pattern = "(model batch) head pos d_head -> model (batch pos) (head d_head)"
+        return rearrange(z, pattern, model=self.W_E.shape[0])
+
+
+def _rows(
+    x: Float[Tensor, "model row columns"], rows: Int64[Tensor, "model chosen"]
+) -> Float[Tensor, "model chosen columns"]:
+    """Each model's chosen rows; an embedding look-up, whose gradient is a deterministic sum."""
+    n_models, n_rows, n_columns = x.shape
+    offsets = torch.arange(n_models, device=x.device)[:, None] * n_rows
+    return F.embedding(rows + offsets, x.reshape(-1, n_columns))
 
 
 def stack_transformers(

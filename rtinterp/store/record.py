@@ -5,7 +5,8 @@ A run is a folder named by its run id:
     spec.json            the RunSpec, complete
     history.csv          step, train_loss, test_accuracy
     trained.safetensors  trained tensors only, by TransformerLens name
-    run.json             format version, environment, body fingerprint, sha256 of the files above
+    environment.json     versions, device, duration
+    run.json             format version, body fingerprint, sha256 of the files above
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import polars as pl
 import safetensors
@@ -38,8 +39,13 @@ from rtinterp.training.train import HISTORY_SCHEMA
 SPEC_FILE = "spec.json"
 HISTORY_FILE = "history.csv"
 TRAINED_FILE = "trained.safetensors"
+ENVIRONMENT_FILE = "environment.json"
 RECORD_FILE = "run.json"
+HASHED_FILES = (SPEC_FILE, HISTORY_FILE, TRAINED_FILE, ENVIRONMENT_FILE)
 FORMAT_VERSION = 1
+
+
+Contents = TypeVar("Contents")
 
 
 class StoreError(Exception):
@@ -51,7 +57,6 @@ class Record:
     """Contents of run.json."""
 
     format_version: Literal[1]
-    environment: Environment
     fingerprint: str
     sha256: dict[str, str]
 
@@ -62,9 +67,9 @@ def write_run(run: Run, folder: Path) -> None:
     run.history.write_csv(folder / HISTORY_FILE)
     trained = safetensors.torch.save({name: tensor.contiguous() for name, tensor in run.trained.items()})
     (folder / TRAINED_FILE).write_bytes(trained)
-    hashes = {name: _sha256(folder / name) for name in (SPEC_FILE, HISTORY_FILE, TRAINED_FILE)}
-    record = Record(FORMAT_VERSION, run.environment, run.fingerprint, hashes)
-    (folder / RECORD_FILE).write_text(json.dumps(dataclasses.asdict(record), indent=2) + "\n", encoding="utf-8")
+    _write_json(run.environment, folder / ENVIRONMENT_FILE)
+    hashes = {name: _sha256(folder / name) for name in HASHED_FILES}
+    _write_json(Record(FORMAT_VERSION, run.fingerprint, hashes), folder / RECORD_FILE)
 
 
 def read_run(folder: Path) -> Run:
@@ -73,7 +78,8 @@ def read_run(folder: Path) -> Run:
     Raises:
         StoreError: a file is missing, truncated, edited or malformed, or the body is another one.
     """
-    spec, history, record = read_summary(folder)
+    spec, history, environment = read_summary(folder)
+    record = _read_record(folder)
     _check_hash(folder / TRAINED_FILE, record)
     trained = _read_trained(folder / TRAINED_FILE, spec)
     task = spec.task
@@ -83,17 +89,17 @@ def read_run(folder: Path) -> Run:
             f"{folder / RECORD_FILE}: the body rebuilt from seed {spec.seed} does not have the stored fingerprint; "
             "the run was made with another initialisation"
         )
-    return Run(spec, trained, history, record.fingerprint, record.environment)
+    return Run(spec, trained, history, record.fingerprint, environment)
 
 
-def read_summary(folder: Path) -> tuple[RunSpec, pl.DataFrame, Record]:
-    """Spec, history and record of a run, checked, without its tensors.
+def read_summary(folder: Path) -> tuple[RunSpec, pl.DataFrame, Environment]:
+    """Spec, history and environment of a run, checked, without its tensors.
 
     Raises:
-        StoreError: one of the three files is missing, truncated, edited or malformed.
+        StoreError: one of the files is missing, truncated, edited or malformed.
     """
-    record = _read_record(folder / RECORD_FILE)
-    for name in (SPEC_FILE, HISTORY_FILE):
+    record = _read_record(folder)
+    for name in (SPEC_FILE, HISTORY_FILE, ENVIRONMENT_FILE):
         _check_hash(folder / name, record)
     try:
         spec = spec_from_json((folder / SPEC_FILE).read_text(encoding="utf-8"))
@@ -101,26 +107,41 @@ def read_summary(folder: Path) -> tuple[RunSpec, pl.DataFrame, Record]:
         raise StoreError(f"{folder / SPEC_FILE}: not a run spec: {error}") from error
     if spec.run_id != folder.name:
         raise StoreError(f"{folder / SPEC_FILE}: describes run {spec.run_id}, not the run its folder is named after")
+    return spec, _read_history(folder / HISTORY_FILE), _read_json(Environment, folder / ENVIRONMENT_FILE)
+
+
+def _read_history(path: Path) -> pl.DataFrame:
     try:
-        history = pl.read_csv(folder / HISTORY_FILE, schema=HISTORY_SCHEMA)
+        history = pl.read_csv(path, schema_overrides=HISTORY_SCHEMA)
     except pl.exceptions.PolarsError as error:
-        raise StoreError(f"{folder / HISTORY_FILE}: not a training history: {error}") from error
-    if history.is_empty() or history.null_count().sum_horizontal().item():
-        raise StoreError(f"{folder / HISTORY_FILE}: has no rows, or empty cells")
-    return spec, history, record
+        raise StoreError(f"{path}: not a training history: {error}") from error
+    if history.schema != pl.Schema(HISTORY_SCHEMA):
+        raise StoreError(f"{path}: has columns {history.columns}, not {list(HISTORY_SCHEMA)}")
+    if history.is_empty() or not history.select(pl.all().is_finite().fill_null(False).all()).row(0) == (True,) * 3:
+        raise StoreError(f"{path}: has no rows, or cells that are empty or not finite")
+    return history
 
 
-def _read_record(path: Path) -> Record:
+def _read_record(folder: Path) -> Record:
+    path = folder / RECORD_FILE
+    record = _read_json(Record, path)
+    wrong = set(HASHED_FILES).symmetric_difference(record.sha256)
+    if wrong:
+        raise StoreError(f"{path}: lists the wrong files: {sorted(wrong)}")
+    return record
+
+
+def _write_json(contents: Record | Environment, path: Path) -> None:
+    path.write_text(json.dumps(dataclasses.asdict(contents), indent=2) + "\n", encoding="utf-8")
+
+
+def _read_json(kind: type[Contents], path: Path) -> Contents:
     try:
-        record = TypeAdapter(Record).validate_json(path.read_bytes(), strict=True)
+        return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise StoreError(f"{path}: not a run record of format {FORMAT_VERSION}: {error}") from error
-    missing = {SPEC_FILE, HISTORY_FILE, TRAINED_FILE}.symmetric_difference(record.sha256)
-    if missing:
-        raise StoreError(f"{path}: lists the wrong files: {sorted(missing)}")
-    return record
+        raise StoreError(f"{path}: not what format {FORMAT_VERSION} has there: {error}") from error
 
 
 def _check_hash(path: Path, record: Record) -> None:

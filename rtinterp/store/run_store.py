@@ -50,8 +50,8 @@ class RunStore:
         if self.path.exists() and not self.path.is_dir():
             raise StoreError(f"{self.path}: is a file; a run store is a folder")
 
-    def __contains__(self, spec: RunSpec) -> bool:
-        return (self.path / spec.run_id).is_dir()
+    def __contains__(self, run: RunSpec | str) -> bool:
+        return _run_id(run) in self.run_ids()
 
     def run_ids(self) -> list[str]:
         """Ids of the runs in the store, sorted."""
@@ -81,12 +81,16 @@ class RunStore:
             shutil.rmtree(unfinished, ignore_errors=True)
         return final
 
-    def load(self, run_id: str) -> Run:
+    def load(self, run: RunSpec | str) -> Run:
         """Load a run, rebuild its body from the seed and verify its fingerprint.
+
+        Args:
+            run: its spec or its id.
 
         Raises:
             StoreError: there is no such run, or a file of it is missing, truncated, edited or malformed.
         """
+        run_id = _run_id(run)
         if run_id not in self.run_ids():
             near = difflib.get_close_matches(run_id, self.run_ids(), n=1, cutoff=0.3)
             hint = f"; did you mean {near[0]}?" if near else ""
@@ -95,7 +99,8 @@ class RunStore:
 
     def missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
         """The distinct specs that have no run in the store, in their order."""
-        return [spec for spec in dict.fromkeys(specs) if spec not in self]
+        there = set(self.run_ids())
+        return [spec for spec in dict.fromkeys(specs) if spec.run_id not in there]
 
     def train_missing(self, specs: Iterable[RunSpec], *, device: str | None = None, progress: bool = True) -> None:
         """Train what the store lacks and save every stack as soon as it is done."""
@@ -114,8 +119,7 @@ class RunStore:
         return pl.DataFrame(rows, schema=TABLE_SCHEMA, orient="row")
 
     def _row(self, run_id: str) -> tuple[object, ...]:
-        spec, history, record = read_summary(self.path / run_id)
-        environment = record.environment
+        spec, history, environment = read_summary(self.path / run_id)
         return (
             run_id,
             repr(spec.task),
@@ -130,6 +134,10 @@ class RunStore:
             environment.duration_seconds,
             environment.finished_at,
         )
+
+
+def _run_id(run: RunSpec | str) -> str:
+    return run.run_id if isinstance(run, RunSpec) else run
 
 
 def _publish(unfinished: Path, final: Path) -> None:

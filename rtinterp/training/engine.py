@@ -13,6 +13,7 @@ from rtinterp.models.initialisation import initial_tensors
 from rtinterp.models.parameters import model_parameters
 from rtinterp.models.regimes import is_trained
 from rtinterp.models.stacked import StackedTransformer, stack_transformers
+from rtinterp.tasks import Batch
 from rtinterp.training.evaluation import accuracy, n_counted, summed_loss
 from rtinterp.training.optimiser import adamw, clip_gradients, learning_rate
 from rtinterp.training.packing import Chunk, pack
@@ -68,7 +69,7 @@ class Engine:
 
     def backward(self) -> Float[Tensor, " model"]:
         """Leave the gradients of the next batches in ``parameters``; returns each model's mean loss, in nats."""
-        chunks = pack([stream.next_batch() for stream in self._streams], self.spec.model.d_mlp)
+        chunks = self._pack([stream.next_batch() for stream in self._streams])
         n_scored = n_counted(chunks)
         self._optimiser.zero_grad(set_to_none=True)
         losses = torch.zeros_like(n_scored)
@@ -82,13 +83,16 @@ class Engine:
         """Accuracy of every model on the task's test set, in [0, 1]."""
         if self._test_chunks is None:
             test_set = self.spec.task.test_set().to(self.parameters[self.trained[0]].device)
-            self._test_chunks = pack([test_set] * len(self._streams), self.spec.model.d_mlp)
+            self._test_chunks = self._pack([test_set] * len(self._streams))
         with torch.no_grad():
             return accuracy(self._layout(), self._test_chunks)
 
     def trained_tensors(self, model: int) -> dict[str, Float[Tensor, ...]]:
         """A copy of what one model trained, on the CPU."""
         return {name: self.parameters[name][model].detach().cpu().clone() for name in self.trained}
+
+    def _pack(self, batches: list[Batch]) -> list[Chunk]:
+        return pack(batches, self.spec.model, self.spec.task.d_vocab)
 
     def _layout(self) -> StackedTransformer:
         return self._frozen_layout or self._stack()

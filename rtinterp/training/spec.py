@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from rtinterp.models.regimes import Trainable
@@ -19,7 +19,11 @@ from rtinterp.tasks import TASKS, Task
 RUN_ID_HASH_CHARACTERS = 12
 
 AtLeastOne = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+# Minus zero equals zero and must not make another run id.
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0), AfterValidator(abs)]
+NotNegative = Annotated[float, Field(ge=0.0), AfterValidator(abs)]
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -41,7 +45,7 @@ class TrainSpec:
     n_steps: AtLeastOne
     batch_size: AtLeastOne
     learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-3
+    weight_decay: NotNegative = 1e-3
     n_warmup_steps: Annotated[int, Field(ge=0)] = 500
     max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
     adam_beta1: Fraction = 0.9
@@ -99,14 +103,23 @@ def spec_from_json(text: str) -> RunSpec:
     for name, make in parts.items():
         if not isinstance(fields.get(name), dict):
             raise ValueError(f"a run spec needs an object under {name!r}, found {fields.get(name)!r}")
-        fields[name] = make(**fields[name])
-    return RunSpec(**fields)
+        fields[name] = _complete(make, fields[name])
+    return _complete(RunSpec, fields)
 
 
 def _task_from_fields(name: object = None, **parameters: Any) -> Task:
-    if name not in TASKS:
+    if not isinstance(name, str) or name not in TASKS:
         raise ValueError(f"unknown task {name!r}; known: {', '.join(sorted(TASKS))}")
-    return TASKS[name](**parameters)
+    return _complete(TASKS[name], parameters)
+
+
+def _complete(make: Callable[..., Part], fields: Mapping[str, Any]) -> Part:
+    """Construct from fields that must all be there: a stored spec does not change its meaning with our defaults."""
+    if dataclasses.is_dataclass(make):
+        missing = [field.name for field in dataclasses.fields(make) if field.name not in fields]
+        if missing:
+            raise ValueError(f"the {make.__name__} of a run spec lacks {', '.join(missing)}")
+    return make(**fields)
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:

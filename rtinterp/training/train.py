@@ -49,8 +49,7 @@ def train_in_stacks(
 ) -> Iterator[list[Run]]:
     """Like ``train``, but hands over each stack of runs as soon as it is done, so that it can be saved."""
     resolved = resolve_device(device)
-    for stack in stacks(specs):
-        yield train_stack(stack, resolved, progress)
+    return (train_stack(stack, resolved, progress) for stack in stacks(specs))
 
 
 def stacks(specs: Iterable[RunSpec]) -> list[list[RunSpec]]:

@@ -82,8 +82,8 @@ def gpt2_logits(spec: ModelSpec, tensors: Mapping[str, Tensor], tokens: Tensor) 
 
 def python(code: str, **environment: str) -> str:
     """What a fresh interpreter prints."""
-    result = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()

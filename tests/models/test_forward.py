@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rtinterp.models.hooked import hooked_transformer
 from rtinterp.models.initialisation import initial_tensors
+from rtinterp.models.prefixes import Prefixes, distinct_prefixes
 from rtinterp.models.spec import ModelSpec
 from rtinterp.models.stacked import stack_transformers
 from rtinterp.tasks import NeedleInAHaystack
@@ -23,6 +24,11 @@ N_MODELS, N_SEQUENCES, N_POS = 3, 4, 11
 
 def random_tokens(*shape: int) -> Tensor:
     return torch.randint(TASK.d_vocab, shape, generator=torch.Generator().manual_seed(0))
+
+
+def whole(tokens: Tensor) -> Prefixes:
+    """The prefixes of full sequences."""
+    return distinct_prefixes(tokens, torch.full(tokens.shape[:2], tokens.shape[2]))
 
 
 def planted(spec: ModelSpec, seed: int) -> dict[str, Tensor]:
@@ -55,7 +61,7 @@ def test_stacked_logits_are_those_of_hugging_face_at_the_scored_positions(
     shuffled = torch.rand(tokens.shape, generator=torch.Generator().manual_seed(1)).argsort(-1)
     positions = shuffled[..., :5].sort(-1).values
     model = stack_transformers(spec, stacked(models), frozenset(models[0]) if freeze == "all" else frozenset())
-    logits = model.scored_logits(tokens, positions)
+    logits = model.scored_logits(whole(tokens), positions)
     for tensors, got, rows, at in zip(models, logits, tokens, positions, strict=True):
         expected = gpt2_logits(spec, tensors, rows)
         expected = torch.stack([row[of_row] for row, of_row in zip(expected, at, strict=True)])
@@ -66,13 +72,13 @@ def test_one_frozen_bias_that_is_not_zero_is_still_added() -> None:
     spec = ModelSpec(d_model=16)
     initial = initial_tensors(spec, TASK.d_vocab, TASK.n_ctx, seed=0)
     tokens, positions = random_tokens(1, 2, N_POS), torch.full((1, 2, 1), N_POS - 1)
-    plain = stack_transformers(spec, stacked([initial]), frozenset(initial)).scored_logits(tokens, positions)
+    plain = stack_transformers(spec, stacked([initial]), frozenset(initial)).scored_logits(whole(tokens), positions)
     for name in initial:
         if name.endswith((".w", ".b")) or ".b_" in name:
             changed = {**initial, name: initial[name].clone()}
             changed[name].view(-1)[1] += 3.0
             model = stack_transformers(spec, stacked([changed]), frozenset(changed))
-            logits = model.scored_logits(tokens, positions)[0, :, 0]
+            logits = model.scored_logits(whole(tokens), positions)[0, :, 0]
             with torch.no_grad():
                 expected = hooked_transformer(TASK, spec, changed)(tokens[0])[:, -1]
             torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-4, msg=name)
@@ -120,7 +126,7 @@ def test_no_scored_prediction_of_a_stack_reads_a_later_position_or_another_model
     tokens = random_tokens(2, 2, N_POS)
     for position in range(N_POS):
         positions = torch.tensor([position, N_POS - 1]).expand(2, 2, 2)
-        logits = stack_transformers(spec, tensors).scored_logits(tokens, positions)
+        logits = stack_transformers(spec, tensors).scored_logits(whole(tokens), positions)
         scalar = (logits[1, :, 0] @ weights).sum()
         (gradient,) = torch.autograd.grad(scalar, tensors["pos_embed.W_pos"])
         size = gradient.abs().amax(-1)

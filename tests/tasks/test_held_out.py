@@ -27,7 +27,7 @@ OFFICIAL = [
 PINNED = [
     (NeedleInAHaystack(max_pairs=6, n_values=20), "24738cd1a9c8035068cdfa37cc682df255d0b34307fea53626f4c326c44613c2"),
     (DecimalAddition(n_digits=3), "66dee8b084f6d5325b8403387c735e37aa0b1d2308c3a60874a96832eeac5d96"),
-    (ParenthesisBalancing(max_pairs=8), "94d478e7d5d933db4ff276c5fec986b20a1bdc43666563c4b6a2434c81d1cd57"),
+    (ParenthesisBalancing(max_pairs=8), "8dafa0495d4e2c4f5d16b2a4d55e511f12d99e3effd24438c0bb425ada325060"),
 ]
 
 SMALL_OR_PAPER = [
@@ -150,3 +150,13 @@ def test_row_hash_is_splitmix_of_a_weighted_sum() -> None:
 def test_row_hash_hardly_ever_collides() -> None:
     rows = torch.cartesian_prod(*[torch.arange(8)] * 6)
     assert row_hash(rows).unique().numel() == len(rows)
+
+
+def test_no_string_of_parentheses_makes_up_much_of_a_test_set() -> None:
+    task = ParenthesisBalancing(max_pairs=10)
+    tokens = task.test_set().tokens
+    assert int(task.query_position(tokens).min()) >= 10, "short strings, which are common, are never held out"
+    _, counts = tokens.unique(dim=0, return_counts=True)
+    assert counts.max() < 0.05 * len(tokens)
+    drawn = task.sample(20_000, torch.Generator().manual_seed(0)).tokens
+    assert int(task.query_position(drawn).min()) == 1, "and are trained on"

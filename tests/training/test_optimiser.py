@@ -12,7 +12,9 @@ from rtinterp.training.engine import Engine
 from rtinterp.training.optimiser import clip_gradients, learning_rate
 
 
-@pytest.mark.parametrize(("n_steps", "n_warmup_steps"), [(1, 0), (1, 1), (10, 0), (10, 3), (10, 10), (7, 20), (1000, 500)])
+@pytest.mark.parametrize(
+    ("n_steps", "n_warmup_steps"), [(1, 0), (1, 1), (10, 0), (10, 3), (10, 10), (7, 20), (1000, 500)]
+)
 def test_the_schedule_is_the_one_of_transformers(n_steps: int, n_warmup_steps: int) -> None:
     training = small_run(n_steps=n_steps, n_warmup_steps=n_warmup_steps, learning_rate=3e-3).training
     optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=training.learning_rate)

@@ -56,7 +56,8 @@ def test_training_follows_the_official_recipe(task: Task, trainable: Trainable) 
         assert distance(got, before[index]) > 1e-2
         for name, expected in parameters.items():
             moved = (expected - before[index][name]).norm()
-            assert (got[name] - expected).norm() <= 1e-3 * moved + 1e-7, name
+            noise = 1e-5 if name.endswith("b_K") else 1e-7  # the gradient of b_K is rounding noise
+            assert (got[name] - expected).norm() <= 1e-3 * moved + noise, name
 
 
 @pytest.mark.parametrize("trainable", REGIMES)

@@ -66,7 +66,7 @@ def plant(engine: Engine) -> None:
 
 
 def unstacked(engine: Engine, model: int) -> nn.Module:
-    """One model of the stack as a HookedTransformer with its own copy of the parameters; only the trained ones train."""
+    """One model of the stack as a HookedTransformer with its own copies; only what trains requires grad."""
     tensors = {name: parameter[model].detach().clone() for name, parameter in engine.parameters.items()}
     hooked = hooked_transformer(engine.spec.task, engine.spec.model, tensors)
     trained = trained_names(engine.spec.trainable, tensors)

@@ -1,0 +1,26 @@
+# A fresh clone needs only Python >= 3.10: every target makes .venv and installs into it first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: figures test test-all clean
+
+# Options for the script go in ARGS: make figures ARGS="--seeds 3"
+figures: $(INSTALLED)
+	$(BIN)/python analyses/make_figures.py $(ARGS)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest $(ARGS)
+
+test-all: $(INSTALLED)
+	$(BIN)/python -m pytest -m "" $(ARGS)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("rtinterp needs Python 3.10 or newer: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(INSTALLED)
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,74 @@
+"""Each distinct prefix of a batch once.
+
+In a causal model the activations at a position are a function of the tokens up to it. Sequences that begin alike, as
+all pairs ``a, b`` with the same ``a`` do, therefore share rows, and padding needs none. Only attention sees the batch
+as sequences.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor
+
+#: Bits of a non-negative int64, into which the leading tokens are packed to sort sequences that begin alike together.
+SORT_KEY_BITS = 63
+
+
+@dataclasses.dataclass(frozen=True)
+class Prefixes:
+    """The distinct prefixes of M batches; models with fewer have unused rows at the end.
+
+    Attributes:
+        tokens: last token of each prefix.
+        positions: its position.
+        row_at: the prefix that ends at each position; 0 at padding, where it is not to be read.
+        occurrence: one place of each prefix in the batch, as an index into the flattened ``batch pos``.
+    """
+
+    tokens: Int64[Tensor, "model row"]
+    positions: Int64[Tensor, "model row"]
+    row_at: Int64[Tensor, "model batch pos"]
+    occurrence: Int64[Tensor, "model row"]
+
+
+def order_by_prefix(tokens: Int64[Tensor, "model batch pos"], d_vocab: int) -> Int64[Tensor, "model batch"]:
+    """An order that puts sequences with the same leading tokens next to each other."""
+    n_leading = min(tokens.shape[-1], max(1, SORT_KEY_BITS // d_vocab.bit_length()))
+    place_values = d_vocab ** torch.arange(n_leading - 1, -1, -1, device=tokens.device)
+    return (tokens[..., :n_leading] * place_values).sum(-1).argsort(dim=-1, stable=True)
+
+
+def distinct_prefixes(tokens: Int64[Tensor, "model batch pos"], lengths: Int64[Tensor, "model batch"]) -> Prefixes:
+    """The prefixes of the first ``lengths`` tokens of every sequence.
+
+    Neighbouring sequences are compared, so ``order_by_prefix`` decides how much is shared, not what comes out.
+    """
+    n_models, _, n_pos = tokens.shape
+    is_first = _first_occurrences(tokens, lengths)
+    row = is_first.flatten(1).cumsum(-1).sub_(1).view_as(tokens)
+    # Rows grow along the batch: the last first occurrence so far is the one this sequence shares.
+    row_at = row.masked_fill(~is_first, -1).cummax(1).values.clamp_(min=0)
+    model, occurrence_of = is_first.flatten(1).nonzero(as_tuple=True)
+    n_rows = int(row.amax()) + 1
+    occurrence = tokens.new_zeros(n_models, n_rows)
+    occurrence[model, row.flatten(1)[model, occurrence_of]] = occurrence_of
+    return Prefixes(
+        tokens=tokens.flatten(1).gather(1, occurrence),
+        positions=occurrence % n_pos,
+        row_at=row_at,
+        occurrence=occurrence,
+    )
+
+
+def _first_occurrences(
+    tokens: Int64[Tensor, "model batch pos"], lengths: Int64[Tensor, "model batch"]
+) -> Bool[Tensor, "model batch pos"]:
+    """True where a prefix differs from that of the sequence before; False at padding."""
+    is_read = torch.arange(tokens.shape[-1], device=tokens.device) < lengths[..., None]
+    read = tokens.masked_fill(~is_read, -1)
+    differs = torch.ones_like(is_read)
+    differs[:, 1:] = (read[:, 1:] != read[:, :-1]).cummax(-1).values
+    return differs & is_read

@@ -1,0 +1,132 @@
+"""Each figure computes what it says from its runs, and plots its whole table."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import polars as pl
+import pytest
+import torch
+from sklearn.decomposition import PCA
+
+from rtinterp.figures import FIGURES, figure2_attention, figure3_embeddings
+from rtinterp.figures.figure import run_columns
+from rtinterp.models.parameters import TOKEN_EMBEDDING
+from rtinterp.training.run import Run
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_row_names_its_run(name: str, runs_of) -> None:
+    runs = runs_of(name)
+    table = FIGURES[name].compute(runs)
+    columns = list(run_columns(runs[0]))
+    assert table.columns[: len(columns)] == columns
+    assert set(table.select(columns).unique().iter_rows()) == {tuple(run_columns(run).values()) for run in runs}
+    assert table.null_count().sum_horizontal().item() == 0
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_plot_reads_its_table_alone_and_says_how_it_was_made(name: str, runs_of) -> None:
+    table = FIGURES[name].compute(runs_of(name))
+    plotted = FIGURES[name].plot(pl.read_csv(table.write_csv().encode()))
+    text = plotted.layout.title.text
+    assert "3 steps × 16" in text
+    assert "2 seeds" in text
+    assert "width" in text
+    assert plotted.data
+
+
+def test_figure_7_plots_every_run(runs_of) -> None:
+    runs = runs_of("figure7_width")
+    figure = FIGURES["figure7_width"].plot(FIGURES["figure7_width"].compute(runs))
+    points = [(x, y) for trace in figure.data if trace.mode == "markers" for x, y in zip(trace.x, trace.y, strict=True)]
+    assert sorted(points) == sorted((run.spec.model.d_model, run.test_accuracy) for run in runs)
+
+
+def test_table_1_shows_median_and_range_of_the_right_runs(runs_of) -> None:
+    runs = runs_of("table1_accuracy")
+    figure = FIGURES["table1_accuracy"].plot(FIGURES["table1_accuracy"].compute(runs))
+    random_wide = figure.data[0].cells.values[1]
+    for cell, task in zip(random_wide, dict.fromkeys(run.spec.task for run in runs), strict=True):
+        accuracies = [
+            run.test_accuracy
+            for run in runs
+            if (run.spec.task, run.spec.model.d_model, run.spec.trainable) == (task, 24, "embeddings")
+        ]
+        assert len(accuracies) == 2
+        assert cell.startswith(f"{sum(accuracies) / 2 * 100:.1f}")
+        assert f"{min(accuracies) * 100:.1f} to {max(accuracies) * 100:.1f}" in cell
+
+
+def planted_circle(run: Run, frequency: int) -> Run:
+    """The run with its residues on one circle, in a random plane, far above some noise."""
+    p, d_model = run.spec.task.p, run.spec.model.d_model
+    generator = torch.Generator().manual_seed(3)
+    plane = torch.linalg.qr(torch.randn(d_model, 2, generator=generator)).Q
+    angles = 2 * math.pi * frequency * torch.arange(p) / p
+    circle = torch.stack([angles.cos(), angles.sin()], dim=1) @ plane.T
+    noise = 0.02 * torch.randn(p, d_model, generator=generator)
+    return dataclasses.replace(run, trained={**run.trained, TOKEN_EMBEDDING: circle + noise})
+
+
+def test_figure_3_finds_a_planted_circle(runs_of) -> None:
+    table = figure3_embeddings.compute([planted_circle(runs_of("figure3_embeddings")[0], frequency=5)])
+    first = table.filter(pl.col("circle") == 1)
+    assert set(first["frequency"]) == {5}
+    assert (first["component_x"][0], first["component_y"][0]) == (1, 2)
+    assert first["r_squared"][0] > 0.95
+    assert first["dominant_share"][0] > 0.9
+    assert first["residue"].to_list() == list(range(13))
+
+
+def test_figure_3_coordinates_are_principal_components(runs_of) -> None:
+    run = runs_of("figure3_embeddings")[0]
+    table = figure3_embeddings.compute([run])
+    expected = PCA(10).fit_transform(run.trained[TOKEN_EMBEDDING].numpy())
+    for circle in (1, 2, 3):
+        panel = table.filter(pl.col("circle") == circle)
+        for axis in ("x", "y"):
+            column = expected[:, panel[f"component_{axis}"][0] - 1]
+            assert abs(panel[axis].to_numpy()) == pytest.approx(abs(column), abs=1e-5)
+
+
+def test_figure_2_shows_the_heads_with_the_highest_scores(runs_of) -> None:
+    run = runs_of("figure2_attention")[0]
+    task, model = run.spec.task, run.model
+    tokens = task.test_set().tokens[: figure2_attention.N_SCORED_SEQUENCES]
+    _, cache = model.run_with_cache(tokens)
+    table = figure2_attention.compute([run]).filter(pl.col("state") == "trained")
+    for layer, role in enumerate(("marker", "retrieval")):
+        weights = [[] for _ in range(model.cfg.n_heads)]
+        for sequence, row in enumerate(tokens.tolist()):
+            query = next(pos for pos, token in enumerate(row) if token >= task.query_token(0))
+            value_of = {row[pos]: pos + 1 for pos in range(0, query, 2)}
+            pairs = [(pos, pos - 1) for pos in value_of.values()]
+            if role == "retrieval":
+                pairs = [(query, value_of[row[query] - task.max_pairs])]
+            for head in range(model.cfg.n_heads):
+                pattern = cache["pattern", layer][sequence, head]
+                weights[head] += [pattern[q, k].item() for q, k in pairs]
+        means = [sum(of_head) / len(of_head) for of_head in weights]
+        rows = table.filter(pl.col("role") == role)
+        assert set(rows["layer"]) == {layer}
+        assert set(rows["head"]) == {means.index(max(means))}
+        assert rows["score"][0] == pytest.approx(max(means), abs=1e-5)
+
+
+def test_table_4_counts_no_padding_and_no_answer(runs_of) -> None:
+    runs = runs_of("table4_explained_variance")
+    table = FIGURES["table4_explained_variance"].compute(runs)
+    run = next(run for run in runs if run.spec.task.name == "needle_in_a_haystack")
+    tokens = run.spec.task.test_set().tokens[:1000]
+    n_read = sum(2 * k + 1 for k in ((tokens != 0).sum(1) - 2).div(2).long().tolist())
+    rows = table.filter(pl.col("task") == repr(run.spec.task), pl.col("seed") == run.spec.seed)
+    assert set(rows["n_activations"]) == {n_read}
+    _, cache = run.model.run_with_cache(tokens)
+    lengths = (tokens != 0).sum(1) - 1
+    read = torch.arange(tokens.shape[1]) < lengths[:, None]
+    for site, hook in (("embedding", "blocks.0.hook_resid_pre"), ("layer 2", "blocks.1.hook_resid_post")):
+        expected = PCA().fit(cache[hook][read].double().numpy()).explained_variance_ratio_[:10].sum()
+        row = rows.filter(pl.col("site") == site, pl.col("trainable") == run.spec.trainable)
+        assert row["share_principal_components"].item() == pytest.approx(expected, abs=1e-5)

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from store_references import tiny_spec
+
+from rtinterp.store import RunStore
+from rtinterp.training.run import Run
+from rtinterp.training.train import train
+
+
+@pytest.fixture(scope="session")
+def runs() -> dict[str, Run]:
+    """A finished run of each kind; do not modify."""
+    specs = [tiny_spec("embeddings"), tiny_spec("all", seed=1), tiny_spec("token_embedding+unembedding")]
+    return {run.spec.trainable: run for run in train(specs, device="cpu", progress=False)}
+
+
+@pytest.fixture
+def store(tmp_path: Path, runs: dict[str, Run]) -> RunStore:
+    """All of the runs, saved."""
+    store = RunStore(tmp_path / "runs")
+    for run in runs.values():
+        store.save(run)
+    return store

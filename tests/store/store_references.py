@@ -1,0 +1,96 @@
+"""Tiny finished runs, and ways to damage them on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from rtinterp.models.spec import ModelSpec
+from rtinterp.tasks import ModularAddition
+from rtinterp.training.run import Run
+from rtinterp.training.spec import RunSpec, TrainSpec
+
+FILES = ("spec.json", "history.csv", "trained.safetensors", "environment.json", "run.json")
+
+Damage = Callable[[Path], None]
+
+
+def tiny_spec(trainable: str = "embeddings", seed: int = 0, p: int = 5) -> RunSpec:
+    training = TrainSpec(n_steps=4, batch_size=4, n_warmup_steps=0, learning_rate=1e-2, steps_per_evaluation=2)
+    return RunSpec(ModularAddition(p=p), ModelSpec(d_model=8), training, trainable, seed)
+
+
+def same(left: Run, right: Run) -> bool:
+    """Everything that is stored is equal, bit for bit."""
+    return (
+        (left.spec, left.fingerprint, left.environment) == (right.spec, right.fingerprint, right.environment)
+        and left.history.equals(right.history)
+        and left.history.schema == right.history.schema
+        and left.trained.keys() == right.trained.keys()
+        and all(torch.equal(tensor, right.trained[name]) for name, tensor in left.trained.items())
+    )
+
+
+def reseal(folder: Path) -> None:
+    """Make the recorded hashes those of the files as they are now."""
+
+    def refresh(record: dict) -> None:
+        record["sha256"] = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES[:-1]}
+
+    edit_json("run.json", refresh)(folder)
+
+
+def resealed(damage: Damage) -> Damage:
+    def apply(folder: Path) -> None:
+        damage(folder)
+        reseal(folder)
+
+    return apply
+
+
+def edit_json(name: str, change: Callable[[dict], object]) -> Damage:
+    def apply(folder: Path) -> None:
+        fields = json.loads((folder / name).read_text())
+        change(fields)
+        (folder / name).write_text(json.dumps(fields))
+
+    return apply
+
+
+def edit_tensors(change: Callable[[dict[str, Tensor]], object]) -> Damage:
+    """Change the stored tensors and the recorded hash with them."""
+
+    def apply(folder: Path) -> None:
+        path = folder / "trained.safetensors"
+        tensors = safetensors.torch.load(path.read_bytes())
+        change(tensors)
+        safetensors.torch.save_file(tensors, path)
+        reseal(folder)
+
+    return apply
+
+
+def edit_text(name: str, old: str, new: str) -> Damage:
+    def apply(folder: Path) -> None:
+        text = (folder / name).read_text()
+        assert old in text
+        (folder / name).write_text(text.replace(old, new, 1))
+
+    return apply
+
+
+def edit_bytes(name: str, change: Callable[[bytes], bytes]) -> Damage:
+    def apply(folder: Path) -> None:
+        (folder / name).write_bytes(change((folder / name).read_bytes()))
+
+    return apply
+
+
+def flip(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]

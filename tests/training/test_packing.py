@@ -1,0 +1,148 @@
+"""Packing loses no scored prediction, changes none of what it reads, and cuts off the rest."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+from training_references import CPU, TASKS, n_correct, plant, small_run, unstacked
+
+from rtinterp.models.spec import ModelSpec
+from rtinterp.models.stacked import stack_transformers
+from rtinterp.tasks import Batch
+from rtinterp.training.engine import Engine
+from rtinterp.training.evaluation import accuracy, n_counted
+from rtinterp.training.packing import Chunk, pack
+
+SPEC = ModelSpec(d_model=16)
+D_VOCAB = 50
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def planted_batch(mask: list[list[int]], seed: int = 0) -> Batch:
+    scored = torch.tensor(mask, dtype=torch.bool)
+    return Batch(torch.randint(50, scored.shape, generator=generator(seed)), scored)
+
+
+def ragged(seed: int, n: int = 40, n_pos: int = 12) -> Batch:
+    """Any number of scored positions per sequence, none included."""
+    density = torch.rand(n, 1, generator=generator(seed)) ** 2
+    scored = torch.rand(n, n_pos, generator=generator(seed + 100)) < density
+    scored[:, -1] = False
+    return Batch(torch.randint(50, scored.shape, generator=generator(seed + 200)), scored)
+
+
+CASES = {
+    **{task.name: [task.sample(60, generator(seed)) for seed in (1, 2)] for task in TASKS},
+    "ragged": [ragged(seed) for seed in range(3)],
+    "batch of one": [ragged(7, n=1), ragged(8, n=1)],
+    "one prediction": [planted_batch([[0, 0, 1, 0]])],
+    "first position": [planted_batch([[1, 0, 0], [1, 0, 0]])],
+    "equal lengths": [planted_batch([[0, 1, 0, 1, 0]] * 9, seed) for seed in (0, 1)],
+    "a sequence without": [planted_batch([[0, 0, 0, 0], [1, 0, 1, 0]])],
+    "unequal models": [planted_batch([[1, 0, 0, 0]] * 5), planted_batch([[1, 1, 1, 0]] * 5)],
+}
+
+
+def predictions(batches: list[Batch]) -> Counter:
+    """Every scored prediction: model, everything it may read, target."""
+    return Counter(
+        (model, tuple(batch.tokens[row, : position + 1].tolist()), batch.tokens[row, position + 1].item())
+        for model, batch in enumerate(batches)
+        for row, position in batch.scored.nonzero().tolist()
+    )
+
+
+def inputs(chunk: Chunk) -> torch.Tensor:
+    """The tokens at every place of a chunk, as its rows have them: [model batch pos]; anything at padding."""
+    prefixes = chunk.prefixes
+    return prefixes.tokens.gather(1, prefixes.row_at.flatten(1)).view_as(prefixes.row_at)
+
+
+def packed_predictions(chunks: list[Chunk]) -> Counter:
+    found: Counter = Counter()
+    for chunk in chunks:
+        tokens = inputs(chunk)
+        for model, row, i in chunk.counted.nonzero().tolist():
+            position = chunk.scored_positions[model, row, i]
+            prefix = tuple(tokens[model, row, : position + 1].tolist())
+            assert len(prefix) == position + 1, "a scored position is cut off"
+            found[model, prefix, chunk.targets[model, row, i].item()] += 1
+    return found
+
+
+@pytest.fixture(params=["default", "tiny", "one sequence"])
+def limits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    elements = {"default": 2**22, "tiny": 3 * SPEC.d_mlp * 30, "one sequence": 1}[request.param]
+    monkeypatch.setattr("rtinterp.training.packing.CHUNK_ELEMENTS", {"cpu": elements})
+
+
+@pytest.mark.usefixtures("limits")
+@pytest.mark.parametrize("batches", CASES.values(), ids=CASES)
+def test_every_scored_prediction_is_there_once_with_its_prefix_and_target(batches: list[Batch]) -> None:
+    chunks = pack(batches, SPEC, D_VOCAB)
+    assert packed_predictions(chunks) == predictions(batches)
+    assert n_counted(chunks).tolist() == [batch.scored.sum() for batch in batches]
+
+
+@pytest.mark.usefixtures("limits")
+@pytest.mark.parametrize("batches", CASES.values(), ids=CASES)
+def test_chunks_hold_every_sequence_and_nothing_after_the_last_scored_position(batches: list[Batch]) -> None:
+    chunks = pack(batches, SPEC, D_VOCAB)
+    assert sum(chunk.prefixes.row_at.shape[1] for chunk in chunks) == len(batches[0])
+    for chunk in chunks:
+        assert chunk.prefixes.row_at.shape[2] == chunk.scored_positions.max() + 1
+        assert (chunk.scored_positions.diff(dim=-1) >= 0).all()
+        assert chunk.scored_positions.shape == chunk.targets.shape == chunk.counted.shape
+    widths = [chunk.prefixes.row_at.shape[2] for chunk in chunks]
+    assert widths == sorted(widths, reverse=True)
+
+
+def test_chunks_keep_to_the_memory_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtinterp.training.packing.CHUNK_ELEMENTS", {"cpu": 20_000})
+    for batches in CASES.values():
+        for chunk in pack(batches, SPEC, D_VOCAB):
+            places = chunk.prefixes.row_at
+            assert places.numel() * SPEC.d_mlp <= 20_000 or places.shape[1] == 1
+
+
+def test_equal_lengths_make_one_chunk() -> None:
+    assert len(pack(CASES["equal lengths"], SPEC, D_VOCAB)) == 1
+
+
+def test_a_score_without_a_target_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no token follows"):
+        pack([planted_batch([[0, 0, 1]])], SPEC, D_VOCAB)
+
+
+def test_nothing_scored_is_an_error() -> None:
+    with pytest.raises(ValueError, match="must score at least one"):
+        pack([planted_batch([[0, 0, 0]])], SPEC, D_VOCAB)
+
+
+@pytest.mark.usefixtures("limits")
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_test_accuracy_is_a_plain_count(task) -> None:
+    engine = Engine([small_run(task, "all", seed) for seed in (0, 2)], CPU)
+    plant(engine)
+    for _ in range(3):
+        engine.step()
+    expected = [n_correct(unstacked(engine, model), task.test_set()) for model in range(2)]
+    assert expected[0] != expected[1]
+    assert engine.test_accuracy().tolist() == pytest.approx([right / n for right, n in expected], abs=1e-6)
+
+
+def test_accuracy_weighs_every_prediction_alike() -> None:
+    batches = [ragged(seed) for seed in range(2)]
+    engine = Engine([small_run(TASKS[3], "all", seed) for seed in (0, 1)], CPU)
+    plant(engine)
+    batches = [Batch(batch.tokens % 4, batch.scored) for batch in batches]
+    expected = [n_correct(unstacked(engine, model), batch) for model, batch in enumerate(batches)]
+    model = stack_transformers(engine.spec.model, engine.parameters)
+    got = accuracy(model, pack(batches, SPEC, D_VOCAB)).tolist()
+    assert got == pytest.approx([right / n for right, n in expected], abs=1e-6)
+    assert all(0 < fraction < 1 for fraction in got)

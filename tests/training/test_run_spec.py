@@ -1,0 +1,184 @@
+"""RunSpec and TrainSpec: checked when made, named by all of their fields, written out and read back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from training_references import REGIMES, TASKS, small_run
+
+from rtinterp.models.spec import ModelSpec
+from rtinterp.tasks import DecimalAddition, ModularAddition
+from rtinterp.training.spec import RunSpec, TrainSpec, spec_from_json, spec_to_json
+
+SPEC = RunSpec(ModularAddition(p=23), ModelSpec(d_model=16), TrainSpec(n_steps=10, batch_size=8))
+
+#: Every stored run is named by it.
+GOLDEN_RUN_ID = "modular_addition-d16-embeddings-seed0-ebc7cba2125a"
+
+
+def with_training(**fields: object) -> RunSpec:
+    return dataclasses.replace(SPEC, training=dataclasses.replace(SPEC.training, **fields))
+
+
+CHANGES = {
+    "task": dataclasses.replace(SPEC, task=DecimalAddition(n_digits=2)),
+    "task.p": dataclasses.replace(SPEC, task=ModularAddition(p=29)),
+    "model.d_model": dataclasses.replace(SPEC, model=ModelSpec(d_model=32)),
+    "model.n_layers": dataclasses.replace(SPEC, model=ModelSpec(d_model=16, n_layers=3)),
+    "model.n_heads": dataclasses.replace(SPEC, model=ModelSpec(d_model=16, n_heads=2)),
+    "model.init": dataclasses.replace(SPEC, model=ModelSpec(d_model=16, init="paper_text")),
+    "training.n_steps": with_training(n_steps=11),
+    "training.batch_size": with_training(batch_size=9),
+    "training.learning_rate": with_training(learning_rate=1.0000000001e-3),
+    "training.weight_decay": with_training(weight_decay=0.0),
+    "training.n_warmup_steps": with_training(n_warmup_steps=1),
+    "training.max_grad_norm": with_training(max_grad_norm=2.0),
+    "training.adam_beta1": with_training(adam_beta1=0.8),
+    "training.adam_beta2": with_training(adam_beta2=0.99),
+    "training.adam_eps": with_training(adam_eps=1e-7),
+    "training.steps_per_evaluation": with_training(steps_per_evaluation=7),
+    "trainable": dataclasses.replace(SPEC, trainable="all"),
+    "seed": SPEC.with_seed(1),
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"n_steps": 0}, "n_steps\n.*greater than or equal to 1"),
+        ({"n_steps": 10.0}, "n_steps\n.*valid integer"),
+        ({"batch_size": True}, "batch_size\n.*valid integer"),
+        ({"learning_rate": 0.0}, "learning_rate\n.*greater than 0"),
+        ({"learning_rate": "1e-3"}, "learning_rate\n.*valid number"),
+        ({"learning_rate": float("nan")}, "learning_rate\n.*(finite|greater)"),
+        ({"learning_rate": float("inf")}, "learning_rate\n.*finite"),
+        ({"weight_decay": -1.0}, "weight_decay\n.*greater than or equal to 0"),
+        ({"n_warmup_steps": -1}, "n_warmup_steps\n.*greater than or equal to 0"),
+        ({"max_grad_norm": 0.0}, "max_grad_norm\n.*greater than 0"),
+        ({"adam_beta1": 1.0}, "adam_beta1\n.*less than 1"),
+        ({"adam_beta2": -0.1}, "adam_beta2\n.*greater than or equal to 0"),
+        ({"adam_eps": 0.0}, "adam_eps\n.*greater than 0"),
+        ({"steps_per_evaluation": 0}, "steps_per_evaluation\n.*greater than or equal to 1"),
+        ({"lr": 1e-3}, "lr\n.*[Uu]nexpected keyword"),
+    ],
+    ids=str,
+)
+def test_nonsense_training_is_refused(fields: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainSpec(**{"n_steps": 10, "batch_size": 8, **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"task": "modular_addition"}, "task\n.*instance of Task"),
+        ({"task": ModularAddition}, "task\n.*instance of Task"),
+        ({"model": {"d_model": 16}}, "model\n.*instance of ModelSpec"),
+        ({"training": None}, "training\n.*instance of TrainSpec"),
+        ({"trainable": "everything"}, "trainable\n.*'embeddings', 'all'"),
+        ({"seed": -1}, "seed\n.*greater than or equal to 0"),
+        ({"seed": 1.0}, "seed\n.*valid integer"),
+        ({"name": "x"}, "name\n.*[Uu]nexpected keyword"),
+    ],
+    ids=str,
+)
+def test_nonsense_runs_are_refused(fields: dict, message: str) -> None:
+    parts = {"task": SPEC.task, "model": SPEC.model, "training": SPEC.training}
+    with pytest.raises(ValueError, match=message):
+        RunSpec(**{**parts, **fields})
+
+
+def test_the_table_changes_every_field() -> None:
+    fields = {field.name for field in dataclasses.fields(RunSpec)} - {"model", "training"}
+    for part in ("task", "model", "training"):
+        fields |= {f"{part}.{field.name}" for field in dataclasses.fields(getattr(SPEC, part))}
+    assert set(CHANGES) == fields
+
+
+def test_run_ids_differ_for_every_field() -> None:
+    specs = [SPEC, *CHANGES.values()]
+    assert len({spec.run_id for spec in specs}) == len(set(specs)) == len(specs)
+
+
+def test_golden_run_id() -> None:
+    assert SPEC.run_id == GOLDEN_RUN_ID
+
+
+@pytest.mark.parametrize("trainable", REGIMES)
+def test_equal_specs_share_an_id_that_makes_a_folder_name(trainable: str) -> None:
+    spec = dataclasses.replace(SPEC, trainable=trainable, seed=7)
+    assert spec.run_id == spec.with_seed(3).with_seed(7).run_id
+    assert spec.run_id.startswith("modular_addition-d16-")
+    assert "-seed7-" in spec.run_id
+    assert all(character.isalnum() or character in "_-" for character in spec.run_id)
+
+
+def test_minus_zero_is_the_same_spec_and_the_same_id() -> None:
+    minus, plus = with_training(weight_decay=-0.0), with_training(weight_decay=0.0)
+    assert minus == plus
+    assert minus.run_id == plus.run_id
+
+
+def test_an_integer_rate_is_the_same_spec_and_the_same_id() -> None:
+    assert with_training(max_grad_norm=1).run_id == SPEC.run_id
+
+
+@pytest.mark.parametrize("spec", [SPEC, *CHANGES.values(), *map(small_run, TASKS)], ids=lambda spec: spec.run_id)
+def test_specs_survive_json(spec: RunSpec) -> None:
+    text = spec_to_json(spec)
+    assert spec_from_json(text) == spec
+    assert spec_to_json(spec_from_json(text)) == text
+    assert spec_from_json(text).run_id == spec.run_id
+    assert json.loads(text)["task"]["name"] == spec.task.name
+
+
+def edited(*path: str, **changes: object) -> str:
+    fields = json.loads(spec_to_json(SPEC))
+    part = fields
+    for key in path:
+        part = part[key]
+    for key, value in changes.items():
+        if value is KeyError:
+            del part[key]
+        else:
+            part[key] = value
+    return json.dumps(fields)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "Expecting"),
+        ("[]", "JSON object, not list"),
+        ("null", "JSON object, not NoneType"),
+        (edited(note="x"), "note\n.*[Uu]nexpected keyword"),
+        (edited("training", note="x"), "note\n.*[Uu]nexpected keyword"),
+        (edited("model", note="x"), "note\n.*[Uu]nexpected keyword"),
+        (edited("task", q=3), "q\n.*[Uu]nexpected keyword"),
+        (edited("task", name="chess"), "unknown task 'chess'; known: decimal_addition, .*parenthesis_balancing"),
+        (edited("task", name=KeyError), "unknown task None"),
+        (edited("task", p="23"), "p\n.*valid integer"),
+        (edited(task=KeyError), "an object under 'task', found None"),
+        (edited(model=KeyError), "an object under 'model', found None"),
+        (edited(training=KeyError), "an object under 'training', found None"),
+        (edited(model=3), "an object under 'model', found 3"),
+        (edited("model", d_model=KeyError), "lacks d_model"),
+        (edited("model", d_model=18), "not a multiple"),
+        (edited("training", n_steps=KeyError), "lacks n_steps"),
+        (edited("training", learning_rate=float("nan")), "learning_rate\n"),
+        (edited(seed=KeyError), "RunSpec of a run spec lacks seed"),
+        (edited("training", adam_eps=KeyError), "TrainSpec of a run spec lacks adam_eps"),
+        (edited("task", p=KeyError), "ModularAddition of a run spec lacks p"),
+        (edited("task", name=[]), "unknown task"),
+        (edited(seed=0.0), "seed\n.*valid integer"),
+        (edited(trainable="al"), "trainable\n"),
+        (spec_to_json(SPEC).replace('"seed": 0', '"seed": 0, "seed": 1'), "stands twice"),
+        (spec_to_json(SPEC).replace('"p": 23', '"p": 23, "p": 23'), "stands twice"),
+    ],
+    ids=lambda value: "" if value.startswith(("{", "[")) else value,
+)
+def test_nonsense_json_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        spec_from_json(text)
