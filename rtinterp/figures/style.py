@@ -21,6 +21,7 @@ TABLE_ROW_HEIGHT = 46
 #: Colour-blind safe (Okabe and Ito).
 REGIME_COLOURS = {"embeddings": "#0072b2", "all": "#d55e00"}
 REGIME_NAMES = {"embeddings": "random transformer", "all": "fully trained"}
+SHORT_REGIME_NAMES = {"embeddings": "random", "all": "normal"}
 FLOOR_COLOUR = "#999999"
 
 TASK_TITLES = {
@@ -44,18 +45,30 @@ def task_parameters(task: str) -> str:
 
 
 def subtitle(table: pl.DataFrame) -> str:
-    """Task sizes, widths, seeds, steps and device of a table's rows, for the line under the title."""
-    budgets = table.select("task", "n_steps", "batch_size").unique(maintain_order=True)
-    tasks = [
-        f"{task_title(task)} ({task_parameters(task)}): {n_steps:,} steps × {batch_size:,}"
-        for task, n_steps, batch_size in budgets.iter_rows()
-    ]
+    """Task sizes, widths, seeds, steps and device of a table's rows, for the lines under the title."""
+    tasks = [_task_and_budget(of_task) for _, of_task in table.group_by("task", maintain_order=True)]
     widths = ", ".join(map(str, table["d_model"].unique().sort()))
     n_seeds = table["seed"].n_unique()
     seeds = f"{n_seeds} seed{'s' if n_seeds > 1 else ''}"
     devices = ", ".join(sorted(set(table["device"])))
     lines = ["; ".join(tasks[start : start + 2]) for start in range(0, len(tasks), 2)]
     return "<br>".join([*lines, f"width {widths} · {seeds} · {devices}"])
+
+
+def _task_and_budget(table: pl.DataFrame) -> str:
+    """``"Modular addition (p = 113): 800 steps × 500"``, regime by regime where budgets differ."""
+    budgets = {
+        SHORT_REGIME_NAMES[trainable]: f"{n_steps:,} steps × {batch_size:,}"
+        for trainable, n_steps, batch_size in table.unique("trainable", maintain_order=True)
+        .select("trainable", "n_steps", "batch_size")
+        .iter_rows()
+    }
+    if len(set(budgets.values())) > 1:
+        text = ", ".join(f"{name} {budget}" for name, budget in budgets.items())
+    else:
+        text = next(iter(budgets.values()))
+    task = table["task"][0]
+    return f"{task_title(task)} ({task_parameters(task)}): {text}"
 
 
 def finish(figure: go.Figure, title: str, table: pl.DataFrame, *, width: int, height: int) -> go.Figure:

@@ -70,5 +70,5 @@ def _first_occurrences(
     is_read = torch.arange(tokens.shape[-1], device=tokens.device) < lengths[..., None]
     read = tokens.masked_fill(~is_read, -1)
     differs = torch.ones_like(is_read)
-    differs[:, 1:] = (read[:, 1:] != read[:, :-1]).cummax(-1).values
+    differs[:, 1:] = (read[:, 1:] != read[:, :-1]).cumsum(-1) > 0
     return differs & is_read

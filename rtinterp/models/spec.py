@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
-from typing_extensions import Self
 
 from rtinterp.strict import STRICT
 
@@ -41,7 +40,7 @@ class ModelSpec:
         return MLP_EXPANSION * self.d_model
 
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
+    def _heads_divide_width(self) -> ModelSpec:
         if self.d_model % self.n_heads:
             below = self.d_model - self.d_model % self.n_heads
             near = [width for width in (below, below + self.n_heads) if width]

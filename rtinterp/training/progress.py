@@ -6,7 +6,6 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from typing_extensions import Self
 
 from rtinterp.training.spec import RunSpec
 
@@ -23,7 +22,7 @@ class TrainingProgress:
         self._bar = self._progress.add_task(label, total=spec.training.n_steps, metrics="")
         self._accuracy = ""
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> TrainingProgress:
         self._progress.start()
         return self
 

@@ -23,7 +23,7 @@ TRAINING = TrainSpec(n_steps=3, batch_size=16, n_warmup_steps=1, steps_per_evalu
 @pytest.fixture(scope="session", autouse=True)
 def tiny_scale() -> Iterator[str]:
     tasks = (ModularAddition(p=13), NeedleInAHaystack(4, 16), DecimalAddition(2), ParenthesisBalancing(5))
-    experiments.SCALES[TINY] = tuple(Experiment(task, (16, 24), TRAINING) for task in tasks)
+    experiments.SCALES[TINY] = tuple(Experiment(task, (16, 24), TRAINING, TRAINING) for task in tasks)
     yield TINY
     del experiments.SCALES[TINY]
 

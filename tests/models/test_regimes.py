@@ -55,6 +55,6 @@ def test_an_unknown_regime_names_the_known_ones_and_changes_nothing(model) -> No
 
 def test_a_module_without_the_parameters_is_refused() -> None:
     linear = torch.nn.Linear(2, 2)
-    with pytest.raises(ValueError, match="Linear has no parameter embed.W_E"):
+    with pytest.raises(ValueError, match=r"Linear has no parameter embed\.W_E"):
         freeze(linear, "embeddings")
     assert requiring_grad(linear) == {"weight", "bias"}
