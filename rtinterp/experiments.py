@@ -57,13 +57,13 @@ QUICK = (
     Experiment(
         DecimalAddition(n_digits=2),
         (16, 64, 128, 256),
-        random=TrainSpec(n_steps=450, batch_size=256, learning_rate=5e-3, n_warmup_steps=50),
+        random=TrainSpec(n_steps=500, batch_size=256, learning_rate=5e-3, n_warmup_steps=50),
         normal=TrainSpec(n_steps=250, batch_size=256, n_warmup_steps=50),
     ),
     Experiment(
         ParenthesisBalancing(max_pairs=10),
         (4, 16, 64, 128),
-        random=TrainSpec(n_steps=600, batch_size=256, learning_rate=1e-2, n_warmup_steps=50),
+        random=TrainSpec(n_steps=700, batch_size=256, learning_rate=1e-2, n_warmup_steps=50),
         normal=TrainSpec(n_steps=250, batch_size=256, n_warmup_steps=50),
     ),
 )
