@@ -10,11 +10,14 @@ INSTALLED := $(VENV)/.installed
 figures: $(INSTALLED)
 	$(BIN)/python analyses/make_figures.py $(ARGS)
 
+# Two workers of one thread each: the models are tiny.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
+
 test: $(INSTALLED)
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-all: $(INSTALLED)
-	$(BIN)/python -m pytest -m "" $(ARGS)
+	$(PYTEST) -m "" $(ARGS)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("rtinterp needs Python 3.10 or newer: make PYTHON=...")'

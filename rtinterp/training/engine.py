@@ -69,7 +69,7 @@ class Engine:
 
     def backward(self) -> Float[Tensor, " model"]:
         """Leave the gradients of the next batches in ``parameters``; returns each model's mean loss, in nats."""
-        chunks = self._pack([stream.next_batch() for stream in self._streams])
+        chunks = self.next_chunks()
         n_scored = n_counted(chunks)
         self._optimiser.zero_grad(set_to_none=True)
         losses = torch.zeros_like(n_scored)
@@ -78,6 +78,10 @@ class Engine:
             chunk_losses.sum().backward()
             losses += chunk_losses.detach()
         return losses
+
+    def next_chunks(self) -> list[Chunk]:
+        """The next batch of every model's stream, as the forward pass reads it."""
+        return self._pack([stream.next_batch() for stream in self._streams])
 
     def test_accuracy(self) -> Float[Tensor, " model"]:
         """Accuracy of every model on the task's test set, in [0, 1]."""

@@ -14,11 +14,17 @@ class TrainingProgress:
     """Shows step, loss, test accuracy and time left of one stack of runs; a context manager."""
 
     def __init__(self, spec: RunSpec, n_models: int, shown: bool = True) -> None:
-        columns = ("[bold]{task.description}", BarColumn(bar_width=20), MofNCompleteColumn(), "{task.fields[metrics]}")
-        columns = [TextColumn(column) if isinstance(column, str) else column for column in columns]
-        self._progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not shown)
-        seeds = f"seed {spec.seed}" if n_models == 1 else f"{n_models} seeds"
-        label = f"{spec.task.name} d{spec.model.d_model} {spec.trainable}, {seeds}"
+        columns = (
+            TextColumn("[bold]{task.description}"),
+            # As wide as the rest leaves room for.
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[metrics]}"),
+            TimeRemainingColumn(compact=True),
+        )
+        self._progress = Progress(*columns, console=Console(stderr=True), expand=True, disable=not shown)
+        seeds = f"seed {spec.seed}" if n_models == 1 else f"×{n_models}"
+        label = f"{spec.task.name} d{spec.model.d_model} {spec.trainable} {seeds}"
         self._bar = self._progress.add_task(label, total=spec.training.n_steps, metrics="")
         self._accuracy = ""
 

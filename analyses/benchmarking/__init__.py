@@ -1,0 +1,1 @@
+"""How fast rtinterp trains a random transformer, against the ways others do it."""
