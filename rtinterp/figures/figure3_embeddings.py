@@ -104,9 +104,8 @@ def _panel_title(panel: pl.DataFrame) -> str:
 
 def _add_circle(figure: go.Figure, panel: pl.DataFrame, row: int, column: int, shows_scale: bool) -> None:
     p, frequency = len(panel), panel["frequency"][0]
-    # Along the circle, neighbours differ by the inverse of the frequency.
-    order = panel.with_columns(turn=(pl.col("residue") * frequency) % p).sort("turn")
-    closed = [*order.rows(named=True), order.row(0, named=True)]
+    panel = panel.with_columns(turn=(pl.col("residue") * frequency) % p / p).sort("turn")
+    closed = [*panel.rows(named=True), panel.row(0, named=True)]
     figure.add_scatter(
         x=[point["x"] for point in closed],
         y=[point["y"] for point in closed],
@@ -117,9 +116,9 @@ def _add_circle(figure: go.Figure, panel: pl.DataFrame, row: int, column: int, s
         row=row,
         col=column,
     )
-    marker = {"color": panel["residue"].to_list(), "colorscale": "Viridis", "size": 8, "showscale": shows_scale}
+    marker = {"color": panel["turn"].to_list(), "colorscale": "Phase", "cmin": 0, "cmax": 1, "size": 8}
     if shows_scale:
-        marker["colorbar"] = {"title": "residue", "thickness": 14}
+        marker |= {"showscale": True, "colorbar": {"title": "k · residue<br>mod p, / p", "thickness": 14}}
     figure.add_scatter(
         x=panel["x"].to_list(),
         y=panel["y"].to_list(),
@@ -140,9 +139,10 @@ FIGURE = Figure(
     name="figure3_embeddings",
     title="Figure 3: circular embeddings",
     caption=(
-        "Rows of the trained W<sub>E</sub>, coloured by residue, in the pairs of principal components that hold the "
-        "best circles. Residue n stands at the angle 2πkn/p, k being the frequency; grey lines join residues that are "
-        "neighbours on the circle. R² is the share of the two components' variance that the circle explains."
+        "Rows of the trained W<sub>E</sub> in the pairs of principal components that hold the best circles. On one "
+        "of frequency k, residue n stands at the angle 2πkn/p; residues are coloured by that angle, so a circle shows "
+        "as a wheel of colours, and grey lines join its neighbours. R² is the share of the two components' variance "
+        "that the circle explains."
     ),
     specs=specs,
     compute=compute,

@@ -73,7 +73,7 @@ FIGURE = Figure(
     title="Figure 7: accuracy against width",
     caption=(
         "Random transformers need width: each point is a seed, lines join the medians. Dotted: guessing, and the best "
-        "simple heuristic. Every width of a task had the same steps, batch size and learning rate."
+        "simple heuristic. Every width of a curve had the same budget."
     ),
     specs=specs,
     compute=compute,

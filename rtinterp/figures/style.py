@@ -12,7 +12,7 @@ INK = "#222222"
 GRID = "#e6e6e6"
 
 #: Pixels above the drawing without a subtitle, and per line of it; pixels below the drawing.
-HEADING_HEIGHT = 64
+HEADING_HEIGHT = 82
 SUBTITLE_LINE_HEIGHT = 19
 FOOT_HEIGHT = 60
 TABLE_HEADER_HEIGHT = 46
@@ -51,8 +51,7 @@ def subtitle(table: pl.DataFrame) -> str:
     n_seeds = table["seed"].n_unique()
     seeds = f"{n_seeds} seed{'s' if n_seeds > 1 else ''}"
     devices = ", ".join(sorted(set(table["device"])))
-    lines = ["; ".join(tasks[start : start + 2]) for start in range(0, len(tasks), 2)]
-    return "<br>".join([*lines, f"width {widths} · {seeds} · {devices}"])
+    return "<br>".join([*tasks, f"width {widths} · {seeds} · {devices}"])
 
 
 def _task_and_budget(table: pl.DataFrame) -> str:
