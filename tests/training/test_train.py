@@ -176,7 +176,7 @@ def test_progress_goes_to_stderr_only_if_asked_for(capfd: pytest.CaptureFixture,
     train([small_run(seed=0), small_run(seed=1)], device="cpu", progress=shown)
     out, err = capfd.readouterr()
     assert out == ""
-    assert ("modular_addition d16 embeddings, 2 seeds" in err) == shown
+    assert ("modular_addition d16 embeddings ×2" in err) == shown
 
 
 def test_the_environment_says_what_it_ran_on() -> None:
