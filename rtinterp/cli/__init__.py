@@ -45,12 +45,7 @@ def call(command: str, arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
-    except (ValueError, OSError, ImportError) as error:
-        print(f"rtinterp {command}: {error}", file=sys.stderr)
-        return 1
-    except Exception as error:
-        if not type(error).__module__.startswith("rtinterp"):
-            raise
+    except (ValueError, ArithmeticError, OSError, ImportError) as error:
         print(f"rtinterp {command}: {error}", file=sys.stderr)
         return 1
     return 0

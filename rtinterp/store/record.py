@@ -48,7 +48,7 @@ FORMAT_VERSION = 1
 Contents = TypeVar("Contents")
 
 
-class StoreError(Exception):
+class StoreError(ValueError):
     """A run cannot be saved, or is not there, or is not what was saved; the message names the file."""
 
 

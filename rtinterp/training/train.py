@@ -18,7 +18,7 @@ from rtinterp.training.spec import RunSpec
 HISTORY_SCHEMA = {"step": pl.Int64, "train_loss": pl.Float64, "test_accuracy": pl.Float64}
 
 
-class DivergenceError(RuntimeError):
+class DivergenceError(ArithmeticError):
     """The loss of a run is no longer finite."""
 
 

@@ -96,3 +96,11 @@ def test_the_script_is_the_figures_command() -> None:
     shown = subprocess.run([sys.executable, str(script), "--help"], check=True, capture_output=True, text=True).stdout
     for option in ("--scale", "--only", "--seeds", "--runs", "--out", "--device"):
         assert option in shown
+
+
+def test_divergence_ends_in_a_line_with_the_step(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--d-model", "16", "--n-steps", "50", "--batch-size", "8", "--n-warmup-steps", "0"]
+    status = main(["train", "modular_addition", "--p", "13", *options, "--learning-rate", "1e38", "--runs", str(runs)])
+    assert status == 1
+    assert "at step" in capsys.readouterr().err
+    assert not runs.exists()
