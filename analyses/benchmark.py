@@ -25,6 +25,17 @@ from rtinterp.training.engine import Engine
 from rtinterp.training.environment import resolve_device
 
 OURS = "ours"
+#: The csv has more.
+PRINTED = (
+    "task",
+    "d_model",
+    "n_seeds",
+    "contender",
+    "milliseconds_per_step",
+    "time_over_ours",
+    "share_of_matmul_peak",
+    "peak_memory_mib",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +93,18 @@ def benchmark(
         ]
     )
     sampling.write_csv(_table(out, "benchmark_sampling"), float_precision=4)
-    with pl.Config(tbl_rows=-1, tbl_cols=-1, fmt_str_lengths=60, tbl_width_chars=200, tbl_hide_dataframe_shape=True):
-        print(pl.DataFrame(rows))
-        print(sampling)
+    shown = pl.DataFrame(rows).select(PRINTED)
+    with pl.Config(
+        tbl_rows=-1,
+        tbl_width_chars=220,
+        fmt_str_lengths=60,
+        float_precision=2,
+        tbl_formatting="ASCII_MARKDOWN",
+        tbl_hide_column_data_types=True,
+        tbl_hide_dataframe_shape=True,
+    ):
+        print(shown)
+        print(sampling.with_columns(pl.col("sampling_share") * 100).rename({"sampling_share": "sampling, % of a step"}))
 
 
 def _table(out: Path, name: str) -> Path:
