@@ -61,7 +61,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
     ]
     k = table["k"][0]
     header = ["task", *(f"{kind}<br>{site}" for kind in (f"top {k} PCs", f"top {k} neurons") for site in sites)]
-    figure = style.table_figure(header, rows, [2, *[1] * (len(header) - 1)])
+    figure = style.table_figure(header, rows, [2.0, *[1.0] * (len(header) - 1)])
     title = f"Table 4: residual variance in {k} directions, %"
     return style.finish_table(figure, title, table, width=1080, n_rows=len(rows))
 
