@@ -12,15 +12,27 @@ from torch import Tensor
 from rtinterp.models.spec import LAYER_NORM_EPS
 
 
+#: Below it a convolution is no faster than a plain product.
+CONVOLVED_FROM_COLUMNS = 512
+
+
 @dataclasses.dataclass(frozen=True)
 class Affine:
-    """``x @ weight + bias`` per model, in the weight's precision; the bias is None where it is frozen at zero."""
+    """``x @ weight + bias`` per model, in the weight's precision.
+
+    Attributes:
+        bias: None where it is frozen at zero.
+        kernel: the weight of a single model as that of a 1x1 convolution, where this is the faster form.
+    """
 
     weight: Float[Tensor, "model d_in d_out"]
     bias: Float[Tensor, "model 1 d_out"] | None
+    kernel: Float[Tensor, "d_out d_in 1 1"] | None = None
 
     def __call__(self, x: Float[Tensor, "model row d_in"]) -> Float[Tensor, "model row d_out"]:
         x = x.to(self.weight.dtype)
+        if self.kernel is not None:
+            return self._convolved(x)
         return torch.bmm(x, self.weight) if self.bias is None else torch.baddbmm(self.bias, x, self.weight)
 
     def added_to(
@@ -29,13 +41,35 @@ class Affine:
         """The sum in the residual's precision."""
         if residual.dtype != self.weight.dtype:
             return residual + self(x)
+        if self.kernel is not None:
+            return self._convolved(x).add_(residual)
         return torch.baddbmm(residual if self.bias is None else residual + self.bias, x, self.weight)
 
     def columns(self, start: int, stop: int) -> Affine:
-        return Affine(self.weight[..., start:stop], None if self.bias is None else self.bias[..., start:stop])
+        return Affine(
+            self.weight[..., start:stop],
+            None if self.bias is None else self.bias[..., start:stop],
+            None if self.kernel is None else self.kernel[start:stop],
+        )
 
     def to(self, dtype: torch.dtype) -> Affine:
         return Affine(self.weight.to(dtype), None if self.bias is None else self.bias.to(dtype))
+
+    def as_convolution(self) -> Affine:
+        """The same map as a 1x1 convolution where that is faster, if its weight will never change.
+
+        On a CPU convolutions go to oneDNN, which in float32 is faster than the library behind ``bmm``.
+        """
+        n_models, *sizes = self.weight.shape
+        wide = n_models == 1 and min(sizes) >= CONVOLVED_FROM_COLUMNS
+        if not wide or self.weight.is_cuda or self.weight.dtype != torch.float32 or self.weight.requires_grad:
+            return self
+        return dataclasses.replace(self, kernel=self.weight[0].T.contiguous()[..., None, None])
+
+    def _convolved(self, x: Float[Tensor, "1 row d_in"]) -> Float[Tensor, "1 row d_out"]:
+        """Rows are the image's pixels, columns its channels, stored last."""
+        bias = None if self.bias is None else self.bias.flatten()
+        return F.conv2d(x.mT.unsqueeze(2), self.kernel, bias).squeeze(2).mT
 
 
 @dataclasses.dataclass(frozen=True)

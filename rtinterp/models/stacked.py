@@ -113,17 +113,20 @@ def stack_transformers(
     def norm(name: str) -> LayerNorm:
         return LayerNorm(row(f"{name}.w", identity=1.0), row(f"{name}.b"))
 
+    def affine(weight: Float[Tensor, "model d_in d_out"], bias: Float[Tensor, "model 1 d_out"] | None) -> Affine:
+        return Affine(weight, bias).to(dtype).as_convolution()
+
     def block(prefix: str) -> Block:
         attn, mlp = f"{prefix}.attn", f"{prefix}.mlp"
         qkv_weight = [rearrange(tensors[f"{attn}.W_{x}"], "model head d h -> model d (head h)") for x in "QKV"]
-        qkv = Affine(torch.cat(qkv_weight, -1), row(*(f"{attn}.b_{x}" for x in "QKV")))
+        qkv = affine(torch.cat(qkv_weight, -1), row(*(f"{attn}.b_{x}" for x in "QKV")))
         return Block(
             ln1=norm(f"{prefix}.ln1"),
-            attention=Attention(spec, qkv.to(dtype)),
-            attn_out=Affine(tensors[f"{attn}.W_O"].flatten(1, 2), row(f"{attn}.b_O")).to(dtype),
+            attention=Attention(spec, qkv),
+            attn_out=affine(tensors[f"{attn}.W_O"].flatten(1, 2), row(f"{attn}.b_O")),
             ln2=norm(f"{prefix}.ln2"),
-            mlp_in=Affine(tensors[f"{mlp}.W_in"], row(f"{mlp}.b_in")).to(dtype),
-            mlp_out=Affine(tensors[f"{mlp}.W_out"], row(f"{mlp}.b_out")).to(dtype),
+            mlp_in=affine(tensors[f"{mlp}.W_in"], row(f"{mlp}.b_in")),
+            mlp_out=affine(tensors[f"{mlp}.W_out"], row(f"{mlp}.b_out")),
         )
 
     return StackedTransformer(

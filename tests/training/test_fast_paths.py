@@ -8,6 +8,7 @@ import pytest
 import torch
 from training_references import CPU, TASKS, distance, mean_loss, small_run, unstacked
 
+from rtinterp.models import layers
 from rtinterp.models.initialisation import initial_tensors
 from rtinterp.models.regimes import Trainable
 from rtinterp.models.spec import ModelSpec
@@ -67,6 +68,24 @@ def test_loss_and_gradients_at_odd_sizes(task: Task, body: ModelSpec, batch_size
             expected = dict(model.named_parameters())[name].grad
             error = (engine.parameters[name].grad[index] - expected).norm()
             assert error <= 5e-4 * expected.norm() + 1e-5, name
+
+
+@pytest.mark.usefixtures("large_weights")
+@pytest.mark.parametrize("trainable", ["embeddings", "unembedding"])
+@pytest.mark.parametrize("body", ODD_BODIES.values(), ids=ODD_BODIES)
+@pytest.mark.parametrize("task", TASKS, ids=str)
+def test_frozen_products_as_convolutions(
+    task: Task, body: ModelSpec, trainable: Trainable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As wide single models on a CPU compute them; the planted biases are not zero."""
+    spec = run(task, body, 9, trainable, 3)
+    plain = Engine([spec], CPU)
+    monkeypatch.setattr(layers, "CONVOLVED_FROM_COLUMNS", 1)
+    convolved = Engine([spec], CPU)
+    assert convolved._layout(torch.float32).blocks[0].attention.qkv.kernel is not None
+    for _ in range(20):
+        assert convolved.step().item() == pytest.approx(plain.step().item(), rel=1e-4, abs=1e-5)
+    assert distance(convolved.trained_tensors(0), plain.trained_tensors(0)) < 1e-3
 
 
 def few_and_many_scored() -> tuple[Task, Task]:
