@@ -11,7 +11,6 @@ from torch import Tensor
 
 from rtinterp.models.spec import LAYER_NORM_EPS
 
-
 #: Below it a convolution is no faster than a plain product.
 CONVOLVED_FROM_COLUMNS = 512
 
