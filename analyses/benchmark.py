@@ -18,12 +18,12 @@ import tyro
 from benchmarking.cases import CASES, SAMPLING_CASES, TO_ACCURACY, Case
 from benchmarking.contenders import CONTENDERS
 from benchmarking.explained_variance import race_to_variance
-from benchmarking.flops import matmul_peak
 from benchmarking.measure import Timing, race, race_to_accuracy, sampling_share
 from rich.console import Console
 
 from rtinterp.training.environment import describe_device, resolve_device
 from rtinterp.training.flops import step_flops
+from rtinterp.training.peak import matmul_peak
 
 OURS = "ours"
 #: The csv has more.
@@ -68,7 +68,7 @@ def benchmark(
 
 
 def _steps(device: str, quick: bool, n_turns: int, path: Path) -> None:
-    peaks = {precision: matmul_peak(device, precision) for precision in ("float32", "bfloat16")}
+    peaks = {precision: matmul_peak(torch.device(device), precision) for precision in ("float32", "bfloat16")}
     rows: list[dict[str, object]] = []
     for case in CASES[quick]:
         CONSOLE.print(f"{case}", highlight=False)

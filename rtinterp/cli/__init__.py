@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import importlib
+import keyword
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
 
 COMMANDS = {
     "train": "train one model, or several seeds of it, and store the runs",
-    "list": "list the stored runs",
-    "show": "show one stored run: spec, environment, accuracy over steps",
+    "list": "list, filter and sort the stored runs, or write them to a table",
+    "show": "show one stored run: spec, environment, the command that remakes it, accuracy over steps",
+    "verify": "check every file of every stored run",
+    "export": "write one stored run as one portable file, or as a Hugging Face GPT-2 folder",
+    "import": "check a portable file and store its run",
     "sweep": "train the runs of experiments under a time limit, or say what they would cost",
     "figures": "draw figures and tables, training what they need",
 }
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+GOES_ON = "finished runs are stored, the same command goes on from there"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,14 +44,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def call(command: str, arguments: Sequence[str] | None = None) -> int:
-    """Import and run a command; errors a user can cause end in one line and status 1, Ctrl-C in 130."""
+    """Import and run a command; errors a user can cause end in one line and status 1, SIGINT in 130, SIGTERM in 143."""
     if arguments is None:
         arguments = sys.argv[1:]
     try:
-        importlib.import_module(f"rtinterp.cli.{command}").main(arguments)
+        module = command + "_" * keyword.iskeyword(command)
+        with _plain_warnings(), _termination():
+            importlib.import_module(f"rtinterp.cli.{module}").main(arguments)
     except KeyboardInterrupt:
-        print("interrupted; finished runs are stored, the same command goes on from there", file=sys.stderr)
+        print(f"interrupted; {GOES_ON}", file=sys.stderr)
         return INTERRUPTED
+    except SystemExit as exit_:
+        if exit_.code != TERMINATED:
+            raise
+        print(f"terminated; {GOES_ON}", file=sys.stderr)
+        return TERMINATED
     except BrokenPipeError:
         sys.stderr.close()
         return 1
@@ -50,6 +66,27 @@ def call(command: str, arguments: Sequence[str] | None = None) -> int:
         print(f"rtinterp {command}: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+@contextlib.contextmanager
+def _termination() -> Iterator[None]:
+    """SIGTERM unwinds like Ctrl-C, so that nothing is left behind."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """A warning is a line for the user, without the place in the source that gave it."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: print(f"rtinterp: {message}", file=sys.stderr)
+        yield
 
 
 def unknown(kind: str, name: str, known: Sequence[str] | dict[str, object]) -> str:

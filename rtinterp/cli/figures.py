@@ -29,6 +29,7 @@ def figures(
     runs: Path = Path("runs"),
     out: Path = Path("figures"),
     device: str | None = None,
+    retry_failed: bool = False,
 ) -> None:
     """Draw the paper's figures and tables, training the runs that are not stored yet.
 
@@ -42,6 +43,7 @@ def figures(
         runs: the run store; finished runs in it are used, new ones are added.
         out: folder for HTML, images and, under data/, the tidy tables.
         device: cpu or cuda; cuda where there is one if not given.
+        retry_failed: train runs again that diverged before.
     """
     if scale not in SCALES:
         raise ValueError(unknown("scale", scale, SCALES))
@@ -53,7 +55,8 @@ def figures(
     resolve_device(device)
     store = RunStore(runs)
     text = None if corpus is None else open_corpus(corpus)
-    draw(_chosen(only, text), store, out, scale=scale, n_seeds=seeds, corpus=text, device=device)
+    chosen = _chosen(only, text)
+    draw(chosen, store, out, scale=scale, n_seeds=seeds, corpus=text, device=device, retry_failed=retry_failed)
 
 
 def _chosen(only: Sequence[str], corpus: Corpus | None) -> list[Figure]:

@@ -6,31 +6,59 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import polars as pl
 import tyro
 
+from rtinterp.cli.curve import text_curve
 from rtinterp.store import RunStore
+from rtinterp.store.names import find_run
+from rtinterp.store.remake import remake_command
 from rtinterp.training.spec import spec_to_json
 
 PROGRAM = "rtinterp show"
-BAR_WIDTH = 40
+#: Evaluations that are printed as numbers; the curves show all.
+MAX_ROWS = 12
+MIB = 2**20
 
 
 def show(run: tyro.conf.Positional[str], /, *, runs: Path = Path("runs")) -> None:
-    """Show one stored run: spec, environment, accuracy over steps.
+    """Show one stored run: spec, environment, the command that remakes it, accuracy and loss over steps.
 
     Args:
-        run: a run id, as `rtinterp list` prints it.
+        run: a run id, as `rtinterp list` prints it, or how one begins.
         runs: the run store.
     """
-    loaded = RunStore(runs).load(run)
-    print(run)
+    store = RunStore(runs)
+    # Of a run that failed, loading tells the reason.
+    known = sorted({*store.run_ids(), *(failure.run_id for failure in store.failed())})
+    loaded = store.load(find_run(run, known, runs))
+    print(loaded.spec.run_id)
     print(spec_to_json(loaded.spec))
     for name, value in dataclasses.asdict(loaded.environment).items():
-        print(f"{name:18}{value}")
-    print(f"{'body fingerprint':18}{loaded.fingerprint[:16]}, verified\n")
+        print(f"{name:20}{_readable(name, value)}")
+    print(f"{'body fingerprint':20}{loaded.fingerprint[:16]}, verified")
+    print(f"{'to remake it':20}{remake_command(loaded, store)}\n")
+    _print_history(loaded.history)
+
+
+def _readable(name: str, value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value / MIB:,.0f} MiB" if name == "peak_memory_bytes" else str(value)
+
+
+def _print_history(history: pl.DataFrame) -> None:
+    steps = history["step"].to_list()
+    losses = history["test_loss"].to_list()
+    curves = (("test accuracy", "test_accuracy", 0.0, 1.0), ("test loss", "test_loss", min(losses), max(losses)))
+    for label, column, low, high in curves:
+        if high > low:
+            print("\n".join(text_curve(steps, history[column].to_list(), low, high, label)) + "\n")
     print("    step  train loss  test loss  test accuracy")
-    for step, train_loss, test_loss, accuracy in loaded.history.iter_rows():
-        print(f"{step:8,}{train_loss:12.4f}{test_loss:11.4f}{accuracy:15.4f}  {'#' * round(accuracy * BAR_WIDTH)}")
+    rows = len(history)
+    chosen = sorted({round(i * (rows - 1) / (MAX_ROWS - 1)) for i in range(MAX_ROWS)}) if rows > 1 else [0]
+    for step, train_loss, test_loss, accuracy in (history.row(row) for row in chosen):
+        print(f"{step:8,}{train_loss:12.4f}{test_loss:11.4f}{accuracy:15.4f}")
 
 
 def main(arguments: Sequence[str]) -> None:

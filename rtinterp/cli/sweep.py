@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import tyro
 from rich.console import Console
-from rich.table import Table
 
 from rtinterp.cli import unknown
+from rtinterp.cli.sweep_plan import print_plan
+from rtinterp.executors.slurm import SlurmOptions
+from rtinterp.executors.sweep import Report, Sweep, train
+from rtinterp.executors.workers import Executor, Workers, plan_workers
 from rtinterp.experiments import EXPERIMENTS, ON_LANGUAGE, SCALES
 from rtinterp.store import RunStore
 from rtinterp.tasks import Corpus, open_corpus
-from rtinterp.training.environment import describe_device, resolve_device
-from rtinterp.training.spec import RunSpec
-from rtinterp.training.sweep import ASSUMED_SHARE_OF_PEAK, Cost, cost, peak_flops_per_second, train_within
+from rtinterp.training.environment import resolve_device
 
 PROGRAM = "rtinterp sweep"
-#: What the paper says its experiments took.
-PAPER_V100_DAYS = 154
-SECONDS_PER_DAY = 86_400
+#: Of a limit of time, what is kept for the last step, evaluation and checkpoint of every worker.
+RESERVE = 0.05
+LEAST_RESERVE_SECONDS, MOST_RESERVE_SECONDS = 5.0, 60.0
+
+
+class SweepError(ValueError):
+    """Some of a sweep's runs could not be trained; which, has been told."""
 
 
 def sweep(
@@ -32,9 +39,14 @@ def sweep(
     seeds: Annotated[int, tyro.conf.arg(metavar="N")] = 1,
     minutes: float | None = None,
     plan: bool = False,
+    retry_failed: bool = False,
     corpus: Annotated[str | None, tyro.conf.arg(metavar="PATH")] = None,
     runs: Path = Path("runs"),
     device: str | None = None,
+    executor: Executor = "local",
+    workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None,
+    scheduler: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")] = None,
+    slurm: SlurmOptions = SlurmOptions(),  # noqa: B008
 ) -> None:
     """Train the runs of experiments that the store lacks, the most valuable first.
 
@@ -42,12 +54,40 @@ def sweep(
         experiments: names such as table1 or figure7; all if not given.
         scale: sizes and budgets: quick, short or paper.
         seeds: seeds 0 to N - 1 of every model.
-        minutes: stop before so many minutes have passed; a stack of runs that would not end in time is not begun.
+        minutes: stop before so many minutes have passed; what is in training then goes on from its checkpoint when the
+            same command is called again.
         plan: print what each scale would train and cost, and train nothing.
+        retry_failed: train runs again that diverged before.
         corpus: text for language models: a .txt or .xz file, a folder with a train and a valid file, or a hub name.
         runs: the run store; finished runs in it are not trained again.
-        device: cpu or cuda; cuda where there is one if not given.
+        device: cpu or cuda; cuda where there is one if not given. With several GPUs, worker i gets GPU i mod their
+            number.
+        executor: who trains: local (this process), loky (processes of this machine), dask or ray (the same, or a
+            cluster), slurm (a job for every stack).
+        workers: stacks of runs in training at a time; one per GPU, or per CPU core without one, if not given. The
+            cores are divided among them unless OMP_NUM_THREADS is set.
+        scheduler: address of a running Dask scheduler or Ray cluster.
+        slurm: what jobs ask for.
     """
+    start = time.time()
+    _check(experiments, scale, seeds, minutes)
+    resolved, planned = _resolve(executor, device, workers, scheduler, slurm)
+    opened = None if corpus is None else open_corpus(corpus)
+    store = RunStore(runs)
+    chosen = _chosen(experiments, opened)
+    if plan:
+        print_plan(chosen, seeds, opened, store, resolved)
+        return
+    specs = [spec for name in chosen for spec in EXPERIMENTS[name](SCALES[scale], seeds, opened)]
+    deadline = None if minutes is None else start + _seconds_to_train(60 * minutes)
+    _train(Sweep(store, specs, resolved, deadline, corpus, retry_failed), planned)
+
+
+def _seconds_to_train(limit: float) -> float:
+    return limit - min(max(RESERVE * limit, LEAST_RESERVE_SECONDS), MOST_RESERVE_SECONDS)
+
+
+def _check(experiments: Sequence[str], scale: str, seeds: int, minutes: float | None) -> None:
     for name in experiments:
         if name not in EXPERIMENTS:
             raise ValueError(unknown("experiment", name, EXPERIMENTS))
@@ -57,26 +97,41 @@ def sweep(
         raise ValueError(f"--seeds {seeds}: at least 1 is needed")
     if minutes is not None and minutes <= 0:
         raise ValueError(f"--minutes {minutes:g}: must be more than 0")
-    resolved = resolve_device(device)
-    opened = None if corpus is None else open_corpus(corpus)
-    store = RunStore(runs)
-    chosen = _chosen(experiments, opened)
-    if plan:
-        _print_plan(chosen, seeds, opened, store, resolved)
-        return
-    missing = store.missing(spec for name in chosen for spec in EXPERIMENTS[name](SCALES[scale], seeds, opened))
-    console = Console(stderr=True)
-    console.print(f"{len(missing)} runs to train", highlight=False)
 
-    def save(stack: list) -> None:
-        for run in stack:
-            store.save(run)
+
+def _resolve(
+    executor: Executor, device: str | None, n_workers: int | None, scheduler: str | None, slurm: SlurmOptions
+) -> tuple[torch.device, Workers]:
+    """The device that runs train on, and who trains them."""
+    if executor == "slurm":
+        # The machine that submits jobs may have no GPU itself.
+        resolved = torch.device(device or ("cuda" if slurm.gpus else "cpu"))
+    else:
+        resolved = resolve_device(device)
+    n_gpus = torch.cuda.device_count()
+    return resolved, plan_workers(executor, resolved, n_workers, scheduler, slurm, n_gpus=n_gpus)
+
+
+def _train(sweep: Sweep, workers: Workers) -> None:
+    """Train and tell.
+
+    Raises:
+        SweepError: something could not be trained.
+    """
+    console = Console(stderr=True)
 
     def tell(line: str) -> None:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    left = train_within(missing, resolved, None if minutes is None else 60 * minutes, save, tell)
-    console.print(f"{len(missing) - len(left)} runs trained, {len(left)} left; store: {runs}", highlight=False)
+    n_missing = len(sweep.store.missing(sweep.specs, retry_failed=sweep.retry_failed))
+    tell(f"{n_missing} runs to train")
+    report: Report = train(sweep, workers, console)
+    for line in report.errors:
+        tell(f"not trained: {line}")
+    tell(f"{report.n_trained} runs trained, {len(report.left)} left; store: {sweep.store.path}")
+    if report.errors:
+        what = "1 stack or run" if len(report.errors) == 1 else f"{len(report.errors)} stacks or runs"
+        raise SweepError(f"{what} could not be trained, as told above")
 
 
 def _chosen(experiments: Sequence[str], corpus: Corpus | None) -> list[str]:
@@ -84,44 +139,6 @@ def _chosen(experiments: Sequence[str], corpus: Corpus | None) -> list[str]:
     if experiments:
         return [name for name in EXPERIMENTS if name in experiments]
     return [name for name in EXPERIMENTS if corpus is not None or name not in ON_LANGUAGE]
-
-
-def _print_plan(experiments: Sequence[str], n_seeds: int, corpus: Corpus | None, store: RunStore, device) -> None:
-    peak = peak_flops_per_second(device)
-    table = Table(box=None, header_style="bold")
-    for column in ("scale", "experiment"):
-        table.add_column(column)
-    for column in ("runs", "stored", "to train", "PFLOP", "estimated time"):
-        table.add_column(column, justify="right")
-    for scale in SCALES:
-        seen: dict[RunSpec, None] = {}
-        for name in experiments:
-            specs = list(dict.fromkeys(EXPERIMENTS[name](SCALES[scale], n_seeds, corpus)))
-            new = [spec for spec in specs if spec not in seen]
-            seen.update(dict.fromkeys(new))
-            missing = store.missing(new)
-            table.add_row(scale, name, str(len(specs)), str(len(new) - len(missing)), *_cells(cost(missing, peak)))
-        missing = store.missing(seen)
-        total = cost(missing, peak)
-        table.add_row(scale, "all", str(len(seen)), str(len(seen) - len(missing)), *_cells(total), style="bold")
-    Console().print(table)
-    print(
-        f"\nOn {describe_device(device)}, at {ASSUMED_SHARE_OF_PEAK:.0%} of its measured {peak / 1e9:,.0f} GFLOP/s in "
-        f"float32, without evaluation. A run that several experiments share is counted for the first. The paper says "
-        f"that its experiments took about {PAPER_V100_DAYS} V100-days."
-    )
-
-
-def _cells(estimate: Cost) -> tuple[str, str, str]:
-    return str(estimate.n_runs), f"{estimate.flops / 1e15:,.2f}", _duration(estimate.seconds)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 2 * SECONDS_PER_DAY else f"{seconds / SECONDS_PER_DAY:,.1f} days"
 
 
 def main(arguments: Sequence[str]) -> None:

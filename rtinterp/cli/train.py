@@ -1,4 +1,4 @@
-"""``rtinterp train TASK``."""
+"""``rtinterp train TASK`` and ``rtinterp train spec FILE``."""
 
 from __future__ import annotations
 
@@ -14,25 +14,30 @@ from rtinterp.cli import unknown
 from rtinterp.models.regimes import Trainable
 from rtinterp.models.spec import ModelSpec
 from rtinterp.store import RunStore
-from rtinterp.tasks import TASKS, LanguageModelling, Task
+from rtinterp.store.record import read_spec
+from rtinterp.tasks import TASKS, LanguageModelling, Task, open_corpus
 from rtinterp.training.spec import RunSpec, TrainSpec
 
 PROGRAM = "rtinterp train"
+#: Takes a task's place.
+FROM_SPEC = "spec"
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Train one model, or several seeds of it, and store the runs.",
-        epilog="tasks:\n" + "\n".join(f"  {name:22} {_summary(task)}" for name, task in TASKS.items()),
+        epilog="tasks:\n"
+        + "\n".join(f"  {name:22} {_summary(task)}" for name, task in TASKS.items())
+        + f"\n\nor, instead of a task:\n  {FROM_SPEC:22} {inspect.getdoc(train_specs).splitlines()[0]}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("task", metavar="TASK", help="one of the tasks below; TASK --help tells its options")
     parser.add_argument("options", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     parsed = parser.parse_args(arguments)
-    if parsed.task not in TASKS:
-        parser.error(unknown("task", parsed.task, TASKS))
-    command = _command(TASKS[parsed.task])
+    if parsed.task not in (*TASKS, FROM_SPEC):
+        parser.error(unknown("task", parsed.task, (*TASKS, FROM_SPEC)))
+    command = train_specs if parsed.task == FROM_SPEC else _command(TASKS[parsed.task])
     tyro.cli(command, args=parsed.options, prog=f"{PROGRAM} {parsed.task}", config=(tyro.conf.OmitArgPrefixes,))
 
 
@@ -64,6 +69,7 @@ def _command(task_type: type[Task]):
         seed: tuple[int, ...] = (0,),
         runs: Path = Path("runs"),
         device: str | None = None,
+        retry_failed: bool = False,
     ) -> None:
         """Train a model, or several seeds of it in one stack, and store the runs.
 
@@ -72,16 +78,55 @@ def _command(task_type: type[Task]):
             seed: one or several.
             runs: the run store; runs that are in it are not trained again.
             device: cpu or cuda; cuda where there is one if not given.
+            retry_failed: train again what failed before.
         """
         specs = [RunSpec(task, model, training, trainable, s) for s in seed]
-        store = RunStore(runs)
-        store.train_missing(specs, device=device)
-        for spec in specs:
-            print(f"{store.load(spec.run_id).test_accuracy:.4f}  {store.path / spec.run_id}")
+        _train(specs, RunStore(runs), device, retry_failed)
 
     # tyro resolves annotations by name, and the task's options differ from task to task.
     train.__annotations__["task"] = _options(task_type)
     return train
+
+
+def train_specs(
+    specs: tyro.conf.Positional[tuple[Path, ...]],
+    /,
+    *,
+    corpus: Annotated[str | None, tyro.conf.arg(metavar="PATH")] = None,
+    runs: Path = Path("runs"),
+    device: str | None = None,
+    retry_failed: bool = False,
+) -> None:
+    """Train the runs that spec files describe, such as the spec.json of a stored run.
+
+    Args:
+        specs: spec files, or folders of stored runs.
+        corpus: the text of a language model: a .txt or .xz file, a folder with a train and a valid file, or a hub name.
+        runs: the run store; runs that are in it are not trained again.
+        device: cpu or cuda; cuda where there is one if not given.
+        retry_failed: train again what failed before.
+    """
+    if not specs:
+        raise ValueError("name at least one spec file")
+    described = [read_spec(path) for path in specs]
+    hashes = {spec.task.corpus_sha256 for spec in described if isinstance(spec.task, LanguageModelling)}
+    if hashes:
+        _open_text(corpus, hashes)
+    _train(described, RunStore(runs), device, retry_failed)
+
+
+def _open_text(corpus: str | None, hashes: set[str]) -> None:
+    if corpus is None:
+        raise ValueError("a run is about language, and its spec names the text by its hash alone: pass --corpus PATH")
+    opened = open_corpus(corpus).sha256
+    if hashes != {opened}:
+        raise ValueError(f"--corpus {corpus}: is the text {opened[:12]}, not {sorted(hashes - {opened})[0][:12]}")
+
+
+def _train(specs: Sequence[RunSpec], store: RunStore, device: str | None, retry_failed: bool) -> None:
+    store.train_missing(specs, device=device, retry_failed=retry_failed)
+    for spec in specs:
+        print(f"{store.load(spec.run_id).test_accuracy:.4f}  {store.path / spec.run_id}")
 
 
 def _options(task_type: type[Task]) -> Any:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from rtinterp.figures.figure import Figure
 from rtinterp.figures.render import write_html, write_images, write_table
-from rtinterp.store import RunStore
+from rtinterp.store import RunStore, StoreError
 from rtinterp.tasks import Corpus
 
 INDEX_FILE = "index.html"
@@ -28,35 +28,63 @@ def draw(
     n_seeds: int,
     corpus: Corpus | None = None,
     device: str | None = None,
+    retry_failed: bool = False,
 ) -> None:
     """Write csv, HTML and images of every figure; runs that the store has are not trained again.
 
+    Args:
+        retry_failed: train runs again that diverged before.
+
     Raises:
         NoCorpusError: a figure is about language, and there is no corpus. Nothing is trained then.
-        StoreError: a run in the store is damaged, or one cannot be saved.
+        StoreError: a run diverged, or is damaged in the store, or cannot be saved.
         ValueError: the corpus is too small for the scale, or the device is not there.
     """
     console = Console(stderr=True)
     specs_of = {figure.name: figure.specs(scale, n_seeds, corpus) for figure in figures}
     drawn: dict[str, go.Figure] = {}
+    left_out: dict[str, StoreError] = {}
     for figure in figures:
         specs = specs_of[figure.name]
-        missing = store.missing(specs)
+        missing = store.missing(specs, retry_failed=retry_failed)
         if missing:
             console.print(f"{figure.name}: training {len(missing)} of {len(specs)} runs", highlight=False)
-        store.train_missing(specs, device=device)
-        table = figure.compute([store.load(spec.run_id) for spec in specs])
+        store.train_missing(specs, device=device, retry_failed=retry_failed)
+        try:
+            runs = [store.load(spec.run_id) for spec in specs]
+        except StoreError as error:
+            console.print(f"{figure.name}: not drawn: {error}", highlight=False, soft_wrap=True, markup=False)
+            left_out[figure.name] = error
+            continue
+        table = figure.compute(runs)
         write_table(table, figure.name, out)
         drawn[figure.name] = figure.plot(table)
         page = write_html(drawn[figure.name], figure.name, out)
         console.print(f"{figure.name}: {page}", highlight=False, soft_wrap=True)
+    if not drawn:
+        _raise_if(left_out, store)
     note = write_images(drawn, out)
     if note:
         console.print(f"No PNG and SVG images: {note}. The HTML pages are complete.", highlight=False, soft_wrap=True)
     index = write_index(
-        figures, drawn, out, scale=scale, n_seeds=n_seeds, with_corpus=corpus is not None, has_images=note is None
+        [figure for figure in figures if figure.name in drawn],
+        drawn,
+        out,
+        scale=scale,
+        n_seeds=n_seeds,
+        with_corpus=corpus is not None,
+        has_images=note is None,
     )
     console.print(f"All figures: {index}", highlight=False, soft_wrap=True)
+    _raise_if(left_out, store)
+
+
+def _raise_if(left_out: dict[str, StoreError], store: RunStore) -> None:
+    if left_out:
+        raise StoreError(
+            f"not drawn: {', '.join(left_out)}; {next(iter(left_out.values()))}. A run that is damaged is trained again "
+            f"once its folder in {store.path} is moved away, one that failed by --retry-failed"
+        )
 
 
 def command_line(scale: str, n_seeds: int, *, with_corpus: bool = False) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from rtinterp.models.spec import ModelSpec
 
 PHILOX_KEY_BYTES = 16
 SINUSOID_BASE = 10_000.0
+BLOCK_VALUES = 2**20
 
 
 def initial_tensors(spec: BodySpec, d_vocab: int, n_ctx: int, seed: int) -> dict[str, Float32[Tensor, ...]]:
@@ -39,20 +41,44 @@ def _initial_tensor(parameter: Parameter, seed: int) -> Float32[Tensor, ...]:
     float32 as the only place where a last bit of libm could show.
     """
     if parameter.sinusoidal:
-        return torch.from_numpy(_sinusoids(*parameter.shape).astype(np.float32))
+        n_ctx, d_model = parameter.shape
+        return torch.from_numpy(_sinusoids(range(n_ctx), d_model).astype(np.float32))
     if not parameter.std and not parameter.bound:
         return torch.full(parameter.shape, parameter.fill)
+    return torch.from_numpy(_drawn(parameter, _stream(parameter, seed), parameter.shape).astype(np.float32))
+
+
+def initial_blocks(parameter: Parameter, seed: int) -> Iterator[Float32[np.ndarray, " value"]]:
+    """The values of an initial tensor, in order and a block at a time, so that any tensor takes little memory."""
+    size = math.prod(parameter.shape)
+    if parameter.sinusoidal:
+        n_ctx, d_model = parameter.shape
+        step = max(1, BLOCK_VALUES // d_model)
+        for start in range(0, n_ctx, step):
+            yield _sinusoids(range(start, min(start + step, n_ctx)), d_model).astype(np.float32).ravel()
+        return
+    is_drawn = bool(parameter.std or parameter.bound)
+    stream = _stream(parameter, seed)
+    for start in range(0, size, BLOCK_VALUES):
+        shape = (min(BLOCK_VALUES, size - start),)
+        values = _drawn(parameter, stream, shape) if is_drawn else np.full(shape, parameter.fill)
+        yield values.astype(np.float32)
+
+
+def _stream(parameter: Parameter, seed: int) -> np.random.Generator:
     digest = hashlib.sha256(f"{parameter.name}/{seed}".encode()).digest()
-    stream = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:PHILOX_KEY_BYTES], "little")))
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:PHILOX_KEY_BYTES], "little")))
+
+
+def _drawn(parameter: Parameter, stream: np.random.Generator, shape: tuple[int, ...]) -> Float64[np.ndarray, ...]:
+    """The next values of a stream."""
     if parameter.bound:
-        values = (2 * stream.random(parameter.shape, dtype=np.float64) - 1) * parameter.bound
-    else:
-        values = stream.standard_normal(parameter.shape, dtype=np.float64) * parameter.std
-    return torch.from_numpy(values.astype(np.float32))
+        return (2 * stream.random(shape, dtype=np.float64) - 1) * parameter.bound
+    return stream.standard_normal(shape, dtype=np.float64) * parameter.std
 
 
-def _sinusoids(n_ctx: int, d_model: int) -> Float64[np.ndarray, "n_ctx d_model"]:
+def _sinusoids(positions: range, d_model: int) -> Float64[np.ndarray, "pos d_model"]:
     """Sine and cosine in turn, at wavelengths from 2 pi to 10,000 times that (Vaswani et al. 2017, section 3.5)."""
     rates = SINUSOID_BASE ** (-2 * (np.arange(d_model) // 2) / d_model)
-    angles = np.arange(n_ctx)[:, None] * rates
+    angles = np.arange(positions.start, positions.stop)[:, None] * rates
     return np.where(np.arange(d_model) % 2 == 0, np.sin(angles), np.cos(angles))

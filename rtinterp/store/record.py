@@ -3,37 +3,43 @@
 A run is a folder named by its run id:
 
     spec.json            the RunSpec, complete
-    history.csv          step, train_loss, test_accuracy
+    history.csv          step, train_loss, test_loss, test_accuracy
     trained.safetensors  trained tensors only, by TransformerLens name
-    environment.json     versions, device, duration
+    environment.json     versions, device, memory, duration, source, command
     run.json             format version, body fingerprint, sha256 of the files above
+
+Any of them may come from a stranger. Each is read once, into no more memory than the spec justifies, so that what was
+checked is what is parsed; links are not followed, and nothing in them is executed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated
 
 import polars as pl
-import safetensors
 import safetensors.torch
-import torch
 from jaxtyping import Float32
-from pydantic import TypeAdapter
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from rtinterp.models.bodies import model_parameters, trained_parameters
-from rtinterp.models.fingerprint import fingerprint
-from rtinterp.models.initialisation import initialise
+from rtinterp.models.bodies import model_parameters
+from rtinterp.models.fingerprint import initial_fingerprint
+from rtinterp.store import contents, sizes
+from rtinterp.store.errors import StoreError, explain, one_line
+from rtinterp.store.files import check_folder, read_file
+from rtinterp.store.strict_json import make, parse_json
 from rtinterp.strict import STRICT
-from rtinterp.training.environment import Environment
+from rtinterp.training.environment import ENVIRONMENT_FIELDS, Environment
 from rtinterp.training.run import Run
-from rtinterp.training.spec import RunSpec, spec_from_json, spec_to_json
-from rtinterp.training.train import HISTORY_SCHEMA
+from rtinterp.training.spec import RunSpec
 
 SPEC_FILE = "spec.json"
 HISTORY_FILE = "history.csv"
@@ -41,142 +47,186 @@ TRAINED_FILE = "trained.safetensors"
 ENVIRONMENT_FILE = "environment.json"
 RECORD_FILE = "run.json"
 HASHED_FILES = (SPEC_FILE, HISTORY_FILE, TRAINED_FILE, ENVIRONMENT_FILE)
-FORMAT_VERSION = 1
+RUN_FILES = (*HASHED_FILES, RECORD_FILE)
 
+FORMAT_VERSION = 2
+KNOWN_VERSIONS = tuple(ENVIRONMENT_FIELDS)
 
-Contents = TypeVar("Contents")
-
-
-class StoreError(ValueError):
-    """A run cannot be saved, or is not there, or is not what was saved; the message names the file."""
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 @dataclass(frozen=True, config=STRICT)
 class Record:
     """Contents of run.json."""
 
-    format_version: Literal[1]
-    fingerprint: str
-    sha256: dict[str, str]
+    format_version: int
+    fingerprint: Sha256
+    sha256: dict[str, Sha256]
 
 
 def write_run(run: Run, folder: Path) -> None:
     """Write the files of a run into an empty folder."""
-    (folder / SPEC_FILE).write_text(spec_to_json(run.spec) + "\n", encoding="utf-8")
-    run.history.write_csv(folder / HISTORY_FILE)
     trained = safetensors.torch.save({name: tensor.contiguous() for name, tensor in run.trained.items()})
-    (folder / TRAINED_FILE).write_bytes(trained)
-    _write_json(run.environment, folder / ENVIRONMENT_FILE)
-    hashes = {name: _sha256(folder / name) for name in HASHED_FILES}
-    _write_json(Record(FORMAT_VERSION, run.fingerprint, hashes), folder / RECORD_FILE)
+    written = {
+        SPEC_FILE: contents.spec_bytes(run),
+        HISTORY_FILE: contents.history_bytes(run),
+        TRAINED_FILE: trained,
+        ENVIRONMENT_FILE: contents.environment_bytes(run),
+    }
+    record = Record(FORMAT_VERSION, run.fingerprint, {name: _sha256(data) for name, data in written.items()})
+    written[RECORD_FILE] = (json.dumps(dataclasses.asdict(record), indent=2) + "\n").encode()
+    for name, data in written.items():
+        (folder / name).write_bytes(data)
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run back, rebuild its body from the seed and hold it against the stored fingerprint.
+    """Read a run back, and hold the body that its seed makes against the stored fingerprint.
 
     Raises:
-        StoreError: a file is missing, truncated, edited or malformed, or the body is another one.
+        StoreError: a file is missing, a link, truncated, edited or malformed, or the body is another one.
     """
-    spec, history, environment = read_summary(folder)
-    record = _read_record(folder)
-    _check_hash(folder / TRAINED_FILE, record)
-    trained = _read_trained(folder / TRAINED_FILE, spec)
-    task = spec.task
-    frozen = [p for p in model_parameters(spec.model, task.d_vocab, task.n_ctx) if p.name not in trained]
-    if fingerprint(initialise(frozen, spec.seed)) != record.fingerprint:
-        raise StoreError(
-            f"{folder / RECORD_FILE}: the body rebuilt from seed {spec.seed} does not have the stored fingerprint; "
-            "the run was made with another initialisation"
-        )
-    return Run(spec, trained, history, record.fingerprint, environment)
+    return StoredRun(folder).run()
 
 
 def read_summary(folder: Path) -> tuple[RunSpec, pl.DataFrame, Environment]:
     """Spec, history and environment of a run, checked, without its tensors.
 
     Raises:
-        StoreError: one of the files is missing, truncated, edited or malformed.
+        StoreError: one of the files is missing, a link, truncated, edited or malformed.
     """
-    record = _read_record(folder)
-    for name in (SPEC_FILE, HISTORY_FILE, ENVIRONMENT_FILE):
-        _check_hash(folder / name, record)
+    stored = StoredRun(folder)
+    return stored.spec, stored.history, stored.environment
+
+
+def read_spec(path: Path) -> RunSpec:
+    """The spec in a spec file, or in the folder of a run.
+
+    Raises:
+        StoreError: it is not there, or malformed.
+    """
+    file = path / SPEC_FILE if path.is_dir() else path
+    data = read_file(file, sizes.MAX_JSON_BYTES, follow=True)
+    with blame(file):
+        return contents.parse_spec(data)
+
+
+class StoredRun:
+    """The parts of a stored run, each read and checked at first use.
+
+    Raises:
+        StoreError: from every attribute and method, where a file is not what was saved.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self) -> Run:
+        spec, history, environment, trained = self.spec, self.history, self.environment, self.trained
+        self.check_fingerprint()
+        return Run(spec, trained, history, self.record.fingerprint, environment)
+
+    @functools.cached_property
+    def record(self) -> Record:
+        check_folder(self.folder)
+        data = read_file(self.folder / RECORD_FILE, sizes.MAX_JSON_BYTES)
+        with self._blamed(RECORD_FILE):
+            try:
+                fields = parse_json(data)
+                check_version(fields.get("format_version"))
+                record = make(Record, fields, (field.name for field in dataclasses.fields(Record)))
+            except StoreError:
+                raise
+            except (ValueError, TypeError) as error:
+                raise StoreError(f"not what format {FORMAT_VERSION} has there: {explain(error)}") from error
+            wrong = set(HASHED_FILES).symmetric_difference(record.sha256)
+            if wrong:
+                raise StoreError(f"lists the wrong files: {one_line(sorted(wrong)[:5])}")
+        return record
+
+    @functools.cached_property
+    def spec(self) -> RunSpec:
+        data = self._read(SPEC_FILE, sizes.MAX_JSON_BYTES)
+        with self._blamed(SPEC_FILE):
+            spec = contents.parse_spec(data)
+            if spec.run_id != self.folder.name:
+                raise StoreError(f"describes run {spec.run_id}, not the run its folder is named after")
+        return spec
+
+    @functools.cached_property
+    def history(self) -> pl.DataFrame:
+        data = self._read(HISTORY_FILE, sizes.history_limit(self.spec))
+        with self._blamed(HISTORY_FILE):
+            return contents.parse_history(data, self.spec)
+
+    @functools.cached_property
+    def environment(self) -> Environment:
+        data = self._read(ENVIRONMENT_FILE, sizes.MAX_JSON_BYTES)
+        with self._blamed(ENVIRONMENT_FILE):
+            return contents.parse_environment(data, self.record.format_version)
+
+    @functools.cached_property
+    def trained(self) -> dict[str, Float32[Tensor, ...]]:
+        data = self._read(TRAINED_FILE, sizes.trained_limit(self.spec))
+        with self._blamed(TRAINED_FILE):
+            return contents.parse_trained(data, self.spec)
+
+    def check_fingerprint(self) -> None:
+        spec, record = self.spec, self.record
+        with self._blamed(RECORD_FILE):
+            check_fingerprint(spec, record.fingerprint)
+
+    def _read(self, name: str, limit: int) -> bytes:
+        """A file whose hash is the recorded one."""
+        expected = self.record.sha256[name]
+        data = read_file(self.folder / name, limit)
+        if _sha256(data) != expected:
+            raise StoreError(
+                f"{one_line(self.folder / name)}: truncated or edited since it was saved (its sha256 is not the one in "
+                f"{RECORD_FILE})"
+            )
+        return data
+
+    def _blamed(self, name: str) -> contextlib.AbstractContextManager[None]:
+        return blame(self.folder / name)
+
+
+@contextlib.contextmanager
+def blame(path: Path) -> Iterator[None]:
+    """Put the file in front of what is wrong with it."""
     try:
-        spec = spec_from_json((folder / SPEC_FILE).read_text(encoding="utf-8"))
-    except (ValueError, TypeError) as error:
-        raise StoreError(f"{folder / SPEC_FILE}: not a run spec: {error}") from error
-    if spec.run_id != folder.name:
-        raise StoreError(f"{folder / SPEC_FILE}: describes run {spec.run_id}, not the run its folder is named after")
-    return spec, _read_history(folder / HISTORY_FILE), _read_json(Environment, folder / ENVIRONMENT_FILE)
+        yield
+    except StoreError as error:
+        raise StoreError(f"{one_line(path)}: {error}") from error.__cause__
 
 
-def _read_history(path: Path) -> pl.DataFrame:
-    try:
-        history = pl.read_csv(path, schema_overrides=HISTORY_SCHEMA)
-    except pl.exceptions.PolarsError as error:
-        raise StoreError(f"{path}: not a training history: {error}") from error
-    if history.schema != pl.Schema(HISTORY_SCHEMA):
-        raise StoreError(f"{path}: has columns {history.columns}, not {list(HISTORY_SCHEMA)}")
-    if history.is_empty() or not history.select(pl.all().is_finite().fill_null(False).all()).row(0) == (True,) * len(
-        HISTORY_SCHEMA
-    ):
-        raise StoreError(f"{path}: has no rows, or cells that are empty or not finite")
-    return history
+def check_version(version: object) -> None:
+    """Refuse a format that is not known.
+
+    Raises:
+        StoreError: as said, with what to do.
+    """
+    if type(version) is not int or version not in KNOWN_VERSIONS:
+        known = " and ".join(map(str, KNOWN_VERSIONS))
+        raise StoreError(
+            f"has format version {one_line(repr(version))}; this rtinterp knows {known}. Update rtinterp to open a "
+            "newer run"
+        )
 
 
-def _read_record(folder: Path) -> Record:
-    path = folder / RECORD_FILE
-    record = _read_json(Record, path)
-    wrong = set(HASHED_FILES).symmetric_difference(record.sha256)
-    if wrong:
-        raise StoreError(f"{path}: lists the wrong files: {sorted(wrong)}")
-    return record
+def check_fingerprint(spec: RunSpec, stored: str) -> None:
+    """Draw the frozen tensors from the seed again, in little memory, and compare.
+
+    Raises:
+        StoreError: they are not those that the run was made with.
+    """
+    trained = sizes.trained_shapes(spec)
+    parameters = model_parameters(spec.model, spec.task.d_vocab, spec.task.n_ctx)
+    if initial_fingerprint((p for p in parameters if p.name not in trained), spec.seed) != stored:
+        raise StoreError(
+            f"the body rebuilt from seed {spec.seed} does not have the stored fingerprint; the run was made with "
+            "another initialisation"
+        )
 
 
-def _write_json(contents: Record | Environment, path: Path) -> None:
-    path.write_text(json.dumps(dataclasses.asdict(contents), indent=2) + "\n", encoding="utf-8")
-
-
-def _read_json(kind: type[Contents], path: Path) -> Contents:
-    try:
-        return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise StoreError(f"{path}: not what format {FORMAT_VERSION} has there: {error}") from error
-
-
-def _check_hash(path: Path, record: Record) -> None:
-    try:
-        found = _sha256(path)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
-    if found != record.sha256[path.name]:
-        raise StoreError(f"{path}: truncated or edited since it was saved (its sha256 is not the one in {RECORD_FILE})")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        # hashlib.file_digest needs Python 3.11.
-        digest = hashlib.sha256()
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _read_trained(path: Path, spec: RunSpec) -> dict[str, Float32[Tensor, ...]]:
-    try:
-        trained = safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise StoreError(f"{path}: not a safetensors file: {error}") from error
-    expected = {
-        parameter.name: parameter.shape
-        for parameter in trained_parameters(spec.model, spec.task.d_vocab, spec.task.n_ctx, spec.trainable)
-    }
-    found = {name: tuple(tensor.shape) for name, tensor in trained.items()}
-    if found != expected:
-        differing = sorted({name for name, _ in found.items() ^ expected.items()})
-        raise StoreError(f"{path}: not the tensors that {spec.trainable!r} trains: {', '.join(differing)}")
-    for name, tensor in trained.items():
-        if tensor.dtype != torch.float32 or not bool(tensor.isfinite().all()):
-            raise StoreError(f"{path}: {name} is not finite float32")
-    return trained
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

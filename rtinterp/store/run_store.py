@@ -2,52 +2,64 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shutil
-import uuid
-import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
+import torch
 
-from rtinterp.store.record import StoreError, read_run, read_summary, write_run
+from rtinterp.store.durable import aside_name, flush_files, flush_folder
+from rtinterp.store.errors import StoreError, explain, one_line
+from rtinterp.store.failures import Failure, Failures
+from rtinterp.store.locks import Locks
+from rtinterp.store.names import no_run
+from rtinterp.store.progress import Progress
+from rtinterp.store.record import read_run, write_run
+from rtinterp.store.table import runs_table
+from rtinterp.store.training import tidy, train_into
+from rtinterp.store.waiting import wait_for
+from rtinterp.training.environment import resolve_device
 from rtinterp.training.run import Run
 from rtinterp.training.spec import RunSpec
-from rtinterp.training.train import train_in_stacks
+from rtinterp.training.train import stacks
 
 UNFINISHED_PREFIX = ".saving-"
+TRAINING_FOLDER = ".training"
+FAILED_FOLDER = ".failed"
 
-TABLE_SCHEMA = {
-    "run_id": pl.String,
-    "task": pl.String,
-    "d_model": pl.Int64,
-    "n_layers": pl.Int64,
-    "trainable": pl.String,
-    "seed": pl.Int64,
-    "n_steps": pl.Int64,
-    "batch_size": pl.Int64,
-    "test_accuracy": pl.Float64,
-    "device": pl.String,
-    "duration_seconds": pl.Float64,
-    "finished_at": pl.String,
-}
+CHECKPOINT_MINUTES = 5.0
+CHECKPOINT_VARIABLE = "RTINTERP_CHECKPOINT_MINUTES"
 
 
 class RunStore:
     """Finished runs, one folder each, named by run id.
 
     A run is written to the side and renamed, so it exists if and only if it is complete. Nothing that is in the store
-    is ever overwritten. The folder is made by the first save.
+    is ever overwritten. The folder is made by the first save. What is in training lies under ``.training``, which may
+    be removed when nothing is, at the cost of the checkpoints in it; runs that failed lie under ``.failed``.
+
+    Args:
+        checkpoint_minutes: how much training a crash may cost; by default ``RTINTERP_CHECKPOINT_MINUTES`` of the
+            process environment, or else 5.
 
     Raises:
         StoreError: the path is a file.
+        ValueError: the minutes are not a number, or less than 0.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, checkpoint_minutes: float | None = None) -> None:
         self.path = Path(path)
-        if self.path.exists() and not self.path.is_dir():
+        self.checkpoint_seconds = 60 * _checkpoint_minutes(checkpoint_minutes)
+        self.locks = Locks(self.path / TRAINING_FOLDER)
+        self.unfinished_folder = self.path / TRAINING_FOLDER / "unfinished"
+        self.failures = Failures(self.path / FAILED_FOLDER)
+        try:
+            is_file = self.path.exists() and not self.path.is_dir()
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{one_line(path)}: cannot be a run store: {explain(error)}") from error
+        if is_file:
             raise StoreError(f"{self.path}: is a file; a run store is a folder")
 
     def __contains__(self, run: RunSpec | str) -> bool:
@@ -55,9 +67,11 @@ class RunStore:
 
     def run_ids(self) -> list[str]:
         """Ids of the runs in the store, sorted."""
-        if not self.path.is_dir():
-            return []
-        return sorted(entry.name for entry in self.path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        try:
+            entries = list(self.path.iterdir()) if self.path.is_dir() else []
+            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+        except OSError as error:
+            raise StoreError(f"{self.path}: cannot be read: {explain(error)}") from error
 
     def save(self, run: Run) -> Path:
         """Store a run and return its folder; a run that is already there stays as it is.
@@ -68,13 +82,13 @@ class RunStore:
         final = self.path / run.spec.run_id
         if final.is_dir():
             return final
-        unfinished = self.path / f"{UNFINISHED_PREFIX}{run.spec.run_id}-{uuid.uuid4().hex}"
+        unfinished = self.path / aside_name(f"{UNFINISHED_PREFIX}{run.spec.run_id}-")
         try:
             unfinished.mkdir(parents=True)
             write_run(run, unfinished)
-            _flush_to_disk(unfinished)
+            flush_files(unfinished)
             _publish(unfinished, final)
-            _flush_folder(self.path)
+            flush_folder(self.path)
         except OSError as error:
             raise StoreError(f"{final}: cannot be saved: {error.strerror or error}") from error
         finally:
@@ -88,52 +102,107 @@ class RunStore:
             run: its spec or its id.
 
         Raises:
-            StoreError: there is no such run, or a file of it is missing, truncated, edited or malformed.
+            StoreError: there is no such run, or it failed, or a file of it is missing, truncated, edited or malformed.
         """
         run_id = _run_id(run)
-        if run_id not in self.run_ids():
-            near = difflib.get_close_matches(run_id, self.run_ids(), n=1, cutoff=0.3)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise StoreError(f"{self.path}: no run {run_id!r} among {len(self.run_ids())}{hint}")
+        run_ids = self.run_ids()
+        if run_id not in run_ids:
+            if run_id in self.failures.run_ids():
+                reason = self.failures.read(run_id).reason
+                raise StoreError(f"{self.path}: {run_id} failed: {reason}; --retry-failed trains it again")
+            raise no_run(run_id, run_ids, self.path)
         return read_run(self.path / run_id)
 
-    def missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
-        """The distinct specs that have no run in the store, in their order."""
-        there = set(self.run_ids())
+    def missing(self, specs: Iterable[RunSpec], *, retry_failed: bool = False) -> list[RunSpec]:
+        """The distinct specs that have no run in the store, in their order; those that failed only to be retried."""
+        there = set(self.run_ids()) if retry_failed else {*self.run_ids(), *self.failures.run_ids()}
         return [spec for spec in dict.fromkeys(specs) if spec.run_id not in there]
 
-    def train_missing(self, specs: Iterable[RunSpec], *, device: str | None = None, progress: bool = True) -> None:
-        """Train what the store lacks and save every stack as soon as it is done."""
-        for stack in train_in_stacks(self.missing(specs), device=device, progress=progress):
-            for run in stack:
-                self.save(run)
+    def missing_stacks(
+        self, specs: Iterable[RunSpec], device: torch.device, *, retry_failed: bool = False
+    ) -> list[list[RunSpec]]:
+        """What ``missing`` gives, in stacks for ``train_stack``.
+
+        Which runs share a stack depends on what is asked for and not on what is there already, so that the same request
+        ends in the same bits wherever it was interrupted.
+        """
+        specs = list(specs)
+        missing = set(self.missing(specs, retry_failed=retry_failed))
+        parts = ([spec for spec in stack if spec in missing] for stack in stacks(specs, device))
+        return [part for part in parts if part]
+
+    def failed(self) -> list[Failure]:
+        """Runs that diverged, with the reason, by run id; those that were finished after all are not among them."""
+        there = set(self.run_ids())
+        return [failure for failure in self.failures.all() if failure.run_id not in there]
+
+    def in_progress(self) -> list[Progress]:
+        """What every live process is training into this store right now, as of its last heartbeat."""
+        return self.locks.in_progress()
+
+    def train_stack(
+        self,
+        specs: Sequence[RunSpec],
+        device: torch.device,
+        *,
+        progress: bool = True,
+        deadline: float | None = None,
+        retry_failed: bool = False,
+    ) -> list[RunSpec]:
+        """Train specs that differ in their seed alone into the store.
+
+        Runs that are there are not trained again, nor those that failed unless they are to be retried. A stack that was
+        begun is continued from its last checkpoint, and with the seeds it was begun with, whatever is asked for now.
+        Runs that diverge are recorded as failed; the others go on.
+
+        Args:
+            deadline: seconds as of ``time.time()``; when it is about to pass, a checkpoint is written.
+
+        Returns:
+            The specs that are still unfinished: the deadline came first, or another live process trains them.
+
+        Raises:
+            StoreError: the store cannot be written, or is gone.
+            KeyboardInterrupt: SIGINT, after a checkpoint; a second one at once.
+            SystemExit: SIGTERM, after a checkpoint.
+        """
+        return train_into(self, specs, device, progress=progress, deadline=deadline, retry_failed=retry_failed)
+
+    def train_missing(
+        self,
+        specs: Iterable[RunSpec],
+        *,
+        device: str | None = None,
+        progress: bool = True,
+        retry_failed: bool = False,
+    ) -> None:
+        """Train what the store lacks, stack by stack; see ``train_stack``. Waits for what other processes train."""
+        resolved = resolve_device(device)
+        specs = list(specs)
+        tidy(self, retry_failed=retry_failed)
+        while todo := self.missing_stacks(specs, resolved, retry_failed=retry_failed):
+            left = []
+            for stack in todo:
+                left += self.train_stack(stack, resolved, progress=progress, retry_failed=retry_failed)
+            wait_for(self, left, shown=progress)
+            # What failed again is not retried again.
+            retry_failed = False
 
     def table(self) -> pl.DataFrame:
         """One row per run. A damaged run is left out with a warning that names the file."""
-        rows = []
-        for run_id in self.run_ids():
-            try:
-                rows.append(self._row(run_id))
-            except StoreError as error:
-                warnings.warn(f"left out a damaged run: {error}", stacklevel=2)
-        return pl.DataFrame(rows, schema=TABLE_SCHEMA, orient="row")
+        return runs_table((self.path / run_id for run_id in self.run_ids()), stacklevel=3)
 
-    def _row(self, run_id: str) -> tuple[object, ...]:
-        spec, history, environment = read_summary(self.path / run_id)
-        return (
-            run_id,
-            repr(spec.task),
-            spec.model.d_model,
-            spec.model.n_layers,
-            spec.trainable,
-            spec.seed,
-            spec.training.n_steps,
-            spec.training.batch_size,
-            history["test_accuracy"][-1],
-            environment.device,
-            environment.duration_seconds,
-            environment.finished_at,
-        )
+
+def _checkpoint_minutes(given: float | None) -> float:
+    text = os.environ.get(CHECKPOINT_VARIABLE, CHECKPOINT_MINUTES) if given is None else given
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = -1.0
+    if not minutes >= 0:
+        named = CHECKPOINT_VARIABLE if given is None else "checkpoint_minutes"
+        raise ValueError(f"{named}={text}: must be a number of minutes, 0 for a checkpoint after every step")
+    return minutes
 
 
 def _run_id(run: RunSpec | str) -> str:
@@ -147,20 +216,3 @@ def _publish(unfinished: Path, final: Path) -> None:
     except OSError:
         if not final.is_dir():
             raise
-
-
-def _flush_to_disk(folder: Path) -> None:
-    for path in folder.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    _flush_folder(folder)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make names in a folder durable, where the system can open folders."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -14,11 +14,12 @@ from rtinterp.models.fingerprint import fingerprint
 from rtinterp.models.initialisation import initial_tensors
 from rtinterp.tasks import Batch
 from rtinterp.training.capacity import CapacityError, chunk_limits, halved, is_out_of_memory
+from rtinterp.training.checkpoint import EngineState
 from rtinterp.training.evaluation import Evaluation, evaluate, n_counted, summed_loss
 from rtinterp.training.imitation import imitated, with_target_distributions
 from rtinterp.training.numerics import body_dtype, check_precision, float32_products
-from rtinterp.training.optimiser import adamw, clip_gradients, learning_rate
-from rtinterp.training.packing import PackedBatch, pack
+from rtinterp.training.optimiser import adamw, clip_gradients, learning_rate, moments, restore_moments
+from rtinterp.training.packing import ChunkLimits, PackedBatch, pack
 from rtinterp.training.spec import RunSpec
 from rtinterp.training.stream import TrainingStream
 
@@ -34,6 +35,7 @@ class Engine:
         parameters: every tensor, stacked, by TransformerLens name.
         trained: the names that train.
         n_steps_done: optimiser steps so far.
+        gradient_norms: of each model before clipping, at the last step.
 
     Raises:
         ValueError: the specs differ in more than their seed, or the device lacks the precision.
@@ -66,6 +68,7 @@ class Engine:
         if self.spec.trainable != "all":
             self._frozen_layout = self._layout(self._dtype)
         self.n_steps_done = 0
+        self.gradient_norms: Float[Tensor, " model"] = torch.zeros(len(specs))
 
     def step(self) -> Float[Tensor, " model"]:
         """One optimiser step on every model; returns the mean loss of each before it, in nats.
@@ -75,7 +78,7 @@ class Engine:
         """
         training = self.spec.training
         losses = self.backward()
-        clip_gradients(self._trained_parameters.values(), training.max_grad_norm)
+        self.gradient_norms = clip_gradients(self._trained_parameters.values(), training.max_grad_norm)
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate(self.n_steps_done, training)
         self._optimiser.step()
@@ -100,6 +103,42 @@ class Engine:
     def trained_tensors(self, model: int) -> dict[str, Float[Tensor, ...]]:
         """A copy of what one model trained, on the CPU."""
         return {name: self.parameters[name][model].detach().cpu().clone() for name in self.trained}
+
+    def state(self) -> EngineState:
+        """All that the next steps depend on, on the CPU; a copy."""
+        streams = [stream.state() for stream in self._streams]
+        tensors = {f"parameter/{name}": parameter.detach() for name, parameter in self._trained_parameters.items()}
+        tensors |= moments(self._optimiser, self._trained_parameters)
+        tensors |= {f"generator/{model}": generator for model, (generator, _) in enumerate(streams)}
+        return EngineState(
+            tensors={name: tensor.cpu().clone() for name, tensor in tensors.items()},
+            n_steps_done=self.n_steps_done,
+            n_used=tuple(n_used for _, n_used in streams),
+            n_rows=self._limits.n_rows,
+            n_places=self._limits.n_places,
+        )
+
+    def restore(self, state: EngineState) -> None:
+        """Go on from a state of an engine of the same specs on the same kind of device, bit for bit.
+
+        Raises:
+            ValueError: the state is of other specs or malformed; the engine is then of no use any more.
+        """
+        if len(state.n_used) != len(self._streams):
+            raise ValueError(f"a state of {len(state.n_used)} models cannot go on with {len(self._streams)}")
+        try:
+            for name, parameter in self._trained_parameters.items():
+                saved = state.tensors[f"parameter/{name}"]
+                if saved.shape != parameter.shape or saved.dtype != parameter.dtype:
+                    raise ValueError(f"{name} is not the tensor that trains")
+                parameter.detach().copy_(saved)
+            for model, stream in enumerate(self._streams):
+                stream.restore(state.tensors[f"generator/{model}"], state.n_used[model])
+        except KeyError as error:
+            raise ValueError(f"a state without {error}") from error
+        restore_moments(self._optimiser, self._trained_parameters, state.tensors)
+        self._limits, self._test_batch = ChunkLimits(state.n_rows, state.n_places), None
+        self.n_steps_done = state.n_steps_done
 
     def _backward(self, batch: PackedBatch) -> Float[Tensor, " model"]:
         """Chunk by chunk down to the entries, and from there, once for all chunks, to the embeddings."""

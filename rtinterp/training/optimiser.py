@@ -13,6 +13,8 @@ from rtinterp.training.spec import TrainSpec
 
 #: torch.nn.utils.clip_grad_norm_ divides by the norm plus this.
 CLIP_EPS = 1e-6
+#: By torch's names: steps taken, first and second moment.
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 def adamw(
@@ -31,6 +33,40 @@ def adamw(
         eps=training.adam_eps,
         fused=True,
     )
+
+
+def moments(
+    optimiser: torch.optim.AdamW, parameters: Mapping[str, Float[Tensor, "model ..."]]
+) -> dict[str, Float[Tensor, ...]]:
+    """All that the optimiser remembers, as ``MOMENT/NAME``; nothing of a parameter that has had no gradient."""
+    return {
+        f"{moment}/{name}": optimiser.state[parameter][moment]
+        for name, parameter in parameters.items()
+        if optimiser.state[parameter]
+        for moment in MOMENTS
+    }
+
+
+def restore_moments(
+    optimiser: torch.optim.AdamW,
+    parameters: Mapping[str, Float[Tensor, "model ..."]],
+    remembered: Mapping[str, Float[Tensor, ...]],
+) -> None:
+    """The inverse of ``moments``.
+
+    Raises:
+        ValueError: a moment is missing or of the wrong shape.
+    """
+    for name, parameter in parameters.items():
+        there = {moment: remembered[key] for moment in MOMENTS if (key := f"{moment}/{name}") in remembered}
+        if not there:
+            continue
+        shapes = {moment: () if moment == "step" else tuple(parameter.shape) for moment in MOMENTS}
+        if {moment: tuple(tensor.shape) for moment, tensor in there.items()} != shapes:
+            raise ValueError(f"the optimiser's moments of {name} are incomplete or of the wrong shape")
+        optimiser.state[parameter] = {
+            moment: tensor.to(parameter.device, torch.float32, copy=True) for moment, tensor in there.items()
+        }
 
 
 def learning_rate(step: int, training: TrainSpec) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 
 import torch
+from jaxtyping import UInt8
+from torch import Tensor
 
 from rtinterp.tasks import Batch, Task
 
@@ -20,15 +22,40 @@ class TrainingStream:
         self._batch_size = batch_size
         self._block_size = batch_size * max(1, BLOCK_SEQUENCES // batch_size)
         self._generator = torch.Generator(device).manual_seed(stream_seed(seed))
+        self._before_block = self._generator.get_state()
         self._block: Batch | None = None
         self._next = 0
 
     def next_batch(self) -> Batch:
         if self._block is None or self._next == self._block_size:
-            self._block = self._task.sample(self._block_size, self._generator)
-            self._next = 0
+            self._draw_block()
         start, self._next = self._next, self._next + self._batch_size
         return self._block[start : self._next]
+
+    def state(self) -> tuple[UInt8[Tensor, " byte"], int]:
+        """What ``restore`` takes: the generator before the current block, and how much of the block is used up."""
+        return self._before_block, self._next
+
+    def restore(self, before_block: UInt8[Tensor, " byte"], n_used: int) -> None:
+        """Go on from a state; the block is drawn again.
+
+        Raises:
+            ValueError: not a state of a stream of this task and batch size.
+        """
+        if not 0 <= n_used <= self._block_size or n_used % self._batch_size:
+            raise ValueError(f"{n_used} sequences of a block of {self._block_size} cannot be used up")
+        try:
+            self._generator.set_state(before_block)
+        except (RuntimeError, TypeError) as error:
+            raise ValueError(f"not the state of a generator: {error}") from error
+        self._before_block, self._block = before_block, None
+        if n_used:
+            self._draw_block()
+            self._next = n_used
+
+    def _draw_block(self) -> None:
+        self._before_block = self._generator.get_state()
+        self._block, self._next = self._task.sample(self._block_size, self._generator), 0
 
 
 def stream_seed(seed: int) -> int:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
-import polars as pl
 import torch
 
 from rtinterp.training.capacity import models_per_stack
-from rtinterp.training.engine import Engine
-from rtinterp.training.environment import describe_environment, resolve_device
+from rtinterp.training.checkpoint import Keeper
+from rtinterp.training.environment import resolve_device
+from rtinterp.training.interruption import Interruption
 from rtinterp.training.progress import TrainingProgress
 from rtinterp.training.run import Run
 from rtinterp.training.spec import RunSpec
+from rtinterp.training.stack import HISTORY_SCHEMA, StackTraining
 
-HISTORY_SCHEMA = {"step": pl.Int64, "train_loss": pl.Float64, "test_loss": pl.Float64, "test_accuracy": pl.Float64}
+__all__ = ["HISTORY_SCHEMA", "DivergenceError", "stacks", "train", "train_in_stacks", "train_stack", "train_stack_kept"]
 
 
 class DivergenceError(ArithmeticError):
-    """The loss of a run is no longer finite."""
+    """The loss of a run is no longer finite, or its gradient has exploded."""
 
 
 @overload
@@ -36,7 +38,7 @@ def train(specs: RunSpec | Iterable[RunSpec], *, device: str | None = None, prog
 
     Raises:
         ValueError: the device is not there.
-        DivergenceError: a loss is not finite.
+        DivergenceError: a loss is not finite, or a gradient has exploded.
     """
     if isinstance(specs, RunSpec):
         return train([specs], device=device, progress=progress)[0]
@@ -67,46 +69,70 @@ def stacks(specs: Iterable[RunSpec], device: torch.device) -> list[list[RunSpec]
 
 
 def train_stack(specs: Sequence[RunSpec], device: torch.device, progress: bool) -> list[Run]:
-    """Train specs that differ in their seed alone in one stack."""
-    start = time.perf_counter()
-    engine = Engine(specs, device)
-    with TrainingProgress(specs[0], len(specs), shown=progress) as bar:
-        histories = _train_to_end(engine, specs, bar)
-    environment = describe_environment(device, len(specs), time.perf_counter() - start)
-    return [
-        Run(spec, engine.trained_tensors(model), histories[model], engine.fingerprints[model], environment)
-        for model, spec in enumerate(specs)
-    ]
+    """Train specs that differ in their seed alone in one stack.
+
+    Raises:
+        DivergenceError: one of them diverged.
+    """
+    training = StackTraining(specs, device)
+    with TrainingProgress(training.specs[0], len(training.specs), shown=progress) as bar:
+        while not training.finished:
+            _, diverged = training.advance(bar)
+            for model, divergence in diverged.items():
+                raise DivergenceError(f"{divergence.reason}. Spec: {training.specs[model]}")
+    return training.runs()
 
 
-def _train_to_end(engine: Engine, specs: Sequence[RunSpec], bar: TrainingProgress) -> list[pl.DataFrame]:
-    training = specs[0].training
-    rows: list[list[tuple[int, float, float, float]]] = [[] for _ in specs]
-    losses = []
-    for step in range(1, training.n_steps + 1):
-        losses.append(engine.step().tolist())
-        _stop_if_not_finite(losses[-1], step, specs)
-        accuracies = None
-        if step % training.steps_per_evaluation == 0 or step == training.n_steps:
-            tested = engine.test()
-            test_losses, accuracies = tested.loss.tolist(), tested.accuracy.tolist()
-            mean_losses = [_mean(of_model) for of_model in zip(*losses, strict=True)]
-            for model, row in enumerate(zip(mean_losses, test_losses, accuracies, strict=True)):
-                rows[model].append((step, *row))
-        bar.update(step, _mean(losses[-1]), None if accuracies is None else _mean(accuracies))
-        if accuracies is not None:
-            losses = []
-    return [pl.DataFrame(model_rows, schema=HISTORY_SCHEMA, orient="row") for model_rows in rows]
+def train_stack_kept(
+    specs: Sequence[RunSpec],
+    device: torch.device,
+    keeper: Keeper,
+    *,
+    progress: bool = True,
+    deadline: float | None = None,
+    interruption: Interruption | None = None,
+) -> list[Run] | None:
+    """Train a stack that may be cut off: it goes on from the newest checkpoint and leaves new ones.
+
+    Args:
+        deadline: seconds as of ``time.time()``; when it is about to pass, a checkpoint is written. At least one step is
+            taken before.
+        interruption: when it is requested, a checkpoint is written and the interrupt raised.
+
+    Returns:
+        The finished runs without those that diverged; None if the deadline came first.
+    """
+    training = _continued(specs, device, keeper)
+    slowest = slowest_save = 0.0
+    with TrainingProgress(training.specs[0], len(training.specs), shown=progress) as bar:
+        while not training.finished:
+            start = time.perf_counter()
+            train_loss, diverged = training.advance(bar)
+            for model, divergence in diverged.items():
+                keeper.diverged(training.specs[model].run_id, divergence, training.seconds)
+            keeper.tell(training.step, train_loss)
+            saved = time.perf_counter()
+            slowest = max(slowest, saved - start)
+            out_of_time = deadline is not None and time.time() + slowest + slowest_save >= deadline
+            interrupted = interruption is not None and interruption.requested
+            if training.finished or not (keeper.is_due() or out_of_time or interrupted):
+                continue
+            keeper.save(training.checkpoint())
+            slowest_save = max(slowest_save, time.perf_counter() - saved)
+            if interrupted:
+                interruption.obey()
+            if out_of_time:
+                return None
+    return training.runs()
 
 
-def _stop_if_not_finite(losses: list[float], step: int, specs: Sequence[RunSpec]) -> None:
-    for loss, spec in zip(losses, specs, strict=True):
-        if not abs(loss) < float("inf"):
-            raise DivergenceError(
-                f"the loss became {loss} at step {step} of {spec.training.n_steps}; lower the learning rate "
-                f"({spec.training.learning_rate:g}) or lengthen the warmup. Spec: {spec}"
-            )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def _continued(specs: Sequence[RunSpec], device: torch.device, keeper: Keeper) -> StackTraining:
+    for checkpoint in keeper.saved():
+        training = StackTraining(specs, device)
+        try:
+            training.restore(checkpoint)
+        except ValueError as error:
+            warnings.warn(f"left out a checkpoint of {specs[0].run_id}: {error}", stacklevel=2)
+            continue
+        return training
+    return StackTraining(specs, device)

@@ -9,7 +9,7 @@ import benchmark
 import numpy as np
 import polars as pl
 import pytest
-from benchmarking import explained_variance, flops, measure
+from benchmarking import explained_variance, measure
 from benchmarking.cases import Case, ToAccuracy
 from benchmarking.contenders import CONTENDERS
 from benchmarking.measure import Timing
@@ -20,6 +20,7 @@ from rtinterp.tasks import (
     Memorization,
     ModularAddition,
 )
+from rtinterp.training import peak
 from rtinterp.training.flops import step_flops
 
 #: Where there is one seed.
@@ -39,8 +40,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "SAMPLING_CASES", (Case(task, 16, 1000),))
     to_accuracy = ToAccuracy(task, 16, TrainSpec(n_steps=10, batch_size=20, n_warmup_steps=0), 0.0, 5)
     monkeypatch.setattr(benchmark, "TO_ACCURACY", to_accuracy)
-    monkeypatch.setattr(flops, "PEAK_SIZES", (64,))
-    monkeypatch.setattr(flops, "SECONDS_PER_SIZE", 0.01)
+    monkeypatch.setattr(peak, "PEAK_SIZES", {"cpu": (64,)})
+    monkeypatch.setattr(peak, "SECONDS_PER_SIZE", 0.01)
 
 
 @pytest.mark.usefixtures("tiny")

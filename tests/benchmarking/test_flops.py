@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import types
 
 import pytest
 import torch
-from benchmarking import flops
 from benchmarking_references import CPU, small_run
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -125,13 +123,3 @@ def test_step_flops_of_one_sum() -> None:
     assert without_keys < with_keys
     expected = 2 * (first_block + without_keys + 3 * d * p)
     assert step_flops(small_run(ModularAddition(p=p), d, batch_size=1)) == expected
-
-
-def test_the_peak_is_that_of_the_fastest_product(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Products of 9, 4, 2 and 5 seconds, and no time for a fifth."""
-    clock = iter(
-        [0.0, *(t for start, stop in [(0, 9), (9, 13), (13, 15), (15, 20)] for t in (start, start, stop)), 20.0]
-    )
-    monkeypatch.setattr(flops, "time", types.SimpleNamespace(perf_counter=lambda: next(clock)))
-    monkeypatch.setattr(flops, "SECONDS_PER_SIZE", 19.0)
-    assert flops._best_flops(torch.ones(8, 8)) == 2 * 8**3 / 2.0

@@ -179,4 +179,5 @@ def test_divergence_ends_in_a_line_with_the_step(runs: Path, capsys: pytest.Capt
     status = main(["train", "modular_addition", "--p", "13", *options, "--learning-rate", "1e38", "--runs", str(runs)])
     assert status == 1
     assert "at step" in capsys.readouterr().err
-    assert not runs.exists()
+    assert RunStore(runs).run_ids() == []
+    assert "at step" in RunStore(runs).failed()[0].reason

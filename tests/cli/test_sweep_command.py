@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from rtinterp.cli import main
+from rtinterp.cli import sweep as sweep_command
+from rtinterp.executors.sweep import Report, Sweep
 from rtinterp.experiments import EXPERIMENTS, SCALES, Scale
 from rtinterp.experiments.scales import ImitationBudget, LanguageBudget, TaskBudget
 from rtinterp.models.spec import ModelSpec
 from rtinterp.store import RunStore
 from rtinterp.tasks import DecimalAddition, Memorization, ModularAddition, NeedleInAHaystack, ParenthesisBalancing
-from rtinterp.training.spec import TrainSpec
+from rtinterp.training import peak
+from rtinterp.training.spec import RunSpec, TrainSpec
 
 TRAINING = TrainSpec(n_steps=2, batch_size=8, n_warmup_steps=1)
 
@@ -45,7 +49,8 @@ def test_it_trains_what_is_missing_and_nothing_twice(tmp_path: Path, capsys: pyt
     assert "0 runs to train" in capsys.readouterr().err
 
 
-def test_a_plan_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_plan_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peak, "SECONDS_PER_SIZE", 0.01)
     assert sweep("--plan", runs=tmp_path / "runs") == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in EXPERIMENTS if name not in ("figure4", "table5"))
@@ -59,12 +64,63 @@ def test_a_minute_that_is_too_short_leaves_the_rest(tmp_path: Path, capsys: pyte
     assert RunStore(tmp_path).run_ids() == []
 
 
+def test_a_limit_of_time_keeps_a_little_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deadlines = []
+
+    def train(swept: Sweep, *_: object) -> Report:
+        deadlines.append(swept.deadline)
+        return Report(0, [], [])
+
+    monkeypatch.setattr(sweep_command, "train", train)
+    monkeypatch.setattr(sweep_command.time, "time", lambda: 1000.0)
+    for limit in ([], ["--minutes", "0.5"], ["--minutes", "10"], ["--minutes", "600"]):
+        assert sweep("figure3", *limit, runs=tmp_path) == 0
+    assert deadlines == [None, 1000 + 30 - 5, 1000 + 600 - 30, 1000 + 36_000 - 60]
+
+
+def test_an_error_in_one_stack_stops_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_stack = RunStore.train_stack
+
+    def without_memory(store: RunStore, specs: Sequence[RunSpec], *arguments: object, **options: object) -> object:
+        if specs[0].trainable == "unembedding" and isinstance(specs[0].task, DecimalAddition):
+            raise MemoryError("2 model(s) of width 16 need more")
+        return train_stack(store, specs, *arguments, **options)
+
+    monkeypatch.setattr(RunStore, "train_stack", without_memory)
+    assert sweep("table2", "--seeds", "2", runs=tmp_path) == 1
+    wanted = EXPERIMENTS["table2"](SCALES["tiny"], 2, None)
+    assert len(RunStore(tmp_path).run_ids()) == len(set(wanted)) - 2
+    told = capsys.readouterr().err
+    assert "and 1 more seeds: 2 model(s) of width 16 need more" in told
+    assert f"{len(wanted) - 2} runs trained, 2 left" in told
+    assert told.splitlines()[-1] == "rtinterp sweep: 1 stack or run could not be trained, as told above"
+
+
+def test_diverged_runs_are_tried_again_when_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wild = TrainSpec(n_steps=5, batch_size=8, learning_rate=1e30, n_warmup_steps=0)
+    budget = TaskBudget(ModularAddition(p=13), (8, 16), wild, wild, wild)
+    monkeypatch.setitem(SCALES, "tiny", dataclasses.replace(SCALES["tiny"], algorithmic=(budget,)))
+    for options, n_runs, status in (([], 1, 1), ([], 0, 0), (["--retry-failed"], 1, 1)):
+        assert sweep("figure3", *options, runs=tmp_path) == status
+        told = capsys.readouterr().err
+        assert f"{n_runs} runs to train" in told
+        assert "0 runs trained, 0 left" in told
+        assert ("not trained: modular_addition-d16-embeddings-seed0" in told) == (status == 1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["tabel1"], "unknown experiment 'tabel1'; did you mean 'table1'"),
         (["table1", "--seeds", "0"], "--seeds 0: at least 1"),
         (["table1", "--minutes", "0"], "--minutes 0: must be more than 0"),
+        (["table1", "--executor", "loky", "--workers", "0"], "--workers 0: at least 1"),
+        (["table1", "--workers", "2"], "add --executor loky"),
+        (["table1", "--scheduler", "tcp://there:8786"], "it belongs to --executor dask or ray, not local"),
         (["figure4"], "--corpus PATH"),
         (["figure4", "--corpus", "no/such/place"], "no/such/place"),
     ],

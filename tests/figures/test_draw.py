@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from corpus_references import write_corpus
 from rtinterp.experiments import NoCorpusError
 from rtinterp.figures import FIGURES, Figure
 from rtinterp.figures.draw import command_line, draw
-from rtinterp.store import RunStore, run_store
+from rtinterp.store import RunStore, StoreError
 from rtinterp.tasks import Corpus, open_corpus
 
 N_SEEDS = 2
@@ -54,11 +55,10 @@ def test_drawing_writes_tables_pages_and_an_index_whose_links_exist(
 def test_drawing_again_trains_nothing(
     tiny_store: RunStore, out: Path, no_browser: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(specs: list, **_: object) -> list:
-        assert not list(specs), "trained again"
-        return []
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("trained again")
 
-    monkeypatch.setattr(run_store, "train_in_stacks", refuse)
+    monkeypatch.setattr("rtinterp.store.training.train_stack_kept", refuse)
     draw([FIGURES["figure7_width"]], tiny_store, out, scale="tiny", n_seeds=N_SEEDS, device="cpu")
     assert (out / "figure7_width.html").is_file()
 
@@ -126,3 +126,18 @@ def test_images_are_written_where_there_is_a_browser(tiny_store: RunStore, out: 
     draw([FIGURES["figure3_embeddings"]], tiny_store, out, scale="tiny", n_seeds=N_SEEDS, device="cpu")
     assert (out / "figure3_embeddings.png").read_bytes().startswith(b"\x89PNG")
     assert "seed 1" in (out / "figure3_embeddings.svg").read_text()
+
+
+def test_a_damaged_run_costs_its_figures_and_no_others(
+    tiny_store: RunStore, out: Path, no_browser: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = RunStore(shutil.copytree(tiny_store.path, tmp_path / "runs"))
+    figures = [FIGURES["figure2_attention"], FIGURES["figure3_embeddings"]]
+    needed, others = ([spec.run_id for spec in figure.specs("tiny", N_SEEDS)] for figure in figures)
+    victim = next(run_id for run_id in needed if run_id not in others)
+    (store.path / victim / "history.csv").write_text("edited")
+    with pytest.raises(StoreError, match=r"not drawn: figure2_attention; .*history\.csv: truncated or edited"):
+        draw(figures, store, out, scale="tiny", n_seeds=N_SEEDS, device="cpu")
+    assert f"figure2_attention: not drawn: {store.path / victim}/history.csv" in capsys.readouterr().err
+    assert (out / "figure3_embeddings.html").is_file()
+    assert "figure2_attention" not in (out / "index.html").read_text()

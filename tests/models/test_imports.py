@@ -20,14 +20,27 @@ with tempfile.TemporaryDirectory() as folder:
 """
 
 
+#: Prints nothing but what follows it.
+HELP = """
+import contextlib, io, sys
+from rtinterp.cli import main
+with contextlib.redirect_stdout(io.StringIO()) as told, contextlib.suppress(SystemExit):
+    main(["--help"])
+assert "commands:" in told.getvalue()
+"""
+SWEEP_HELP = HELP.replace('["--help"]', '["sweep", "--help"]').replace("commands:", "--slurm.partition")
+
+
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
         ("import sys, rtinterp; dir(rtinterp)", ["torch", "polars", "transformer_lens"]),
         (TRAIN_SAVE_AND_LIST, ["transformer_lens", "transformers"]),
+        (HELP, ["torch", "polars", "joblib", "distributed", "ray", "submitit"]),
+        (SWEEP_HELP, ["joblib", "distributed", "ray", "submitit", "transformer_lens"]),
         (TRAIN_SAVE_AND_LIST.replace("ModelSpec", "RecurrentSpec"), ["transformer_lens", "transformers"]),
     ],
-    ids=["import", "train, save and list", "train a recurrent model, save and list"],
+    ids=["import", "train, save and list", "help", "help on sweeps", "train a recurrent model, save and list"],
 )
 def test_heavy_packages_are_not_imported(code: str, absent: list[str]) -> None:
     assert python(f"{code}\nprint([name for name in {absent} if name in sys.modules])") == "[]"

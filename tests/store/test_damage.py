@@ -87,13 +87,23 @@ DAMAGE: dict[str, tuple[str, Damage]] = {
         "trained.safetensors",
         resealed(edit_bytes("trained.safetensors", lambda data: b"weights")),
     ),
-    "record: format version": record(update("", format_version=2)),
+    "record: format version": record(update("", format_version=3)),
     "record: format version as text": record(update("", format_version="1")),
     "record: unknown key": record(update("", note="x")),
     "sealed: unknown environment key": sealed_environment(update("", note="x")),
     "sealed: environment of the wrong type": sealed_environment(update("", n_stacked="3")),
     "sealed: NaN in the history": sealed_history("step,train_loss,test_loss,test_accuracy\n4,1.0,1.0,NaN\n"),
     "sealed: columns swapped": sealed_history("step,test_accuracy,train_loss,test_loss\n4,0.5,3.0,1.0\n"),
+    "sealed: environment key twice": sealed_text("environment.json", '"n_stacked"', '"n_stacked": 1, "n_stacked"'),
+    "sealed: control characters": sealed_environment(update("", device="cpu \x1b[2J")),
+    "sealed: half a character": sealed_text("environment.json", '"device": "', '"device": "\\ud800'),
+    "sealed: too large a number": sealed_environment(update("", n_threads=2**63)),
+    "sealed: nested": ("environment.json", resealed(edit_bytes("environment.json", lambda _: b"[" * 60_000))),
+    "sealed: a last step that is not the run's": sealed_history("step,train_loss,test_loss,test_accuracy\n3,1,1,1\n"),
+    "sealed: accuracy above 1": sealed_history("step,train_loss,test_loss,test_accuracy\n4,1,1,1.5\n"),
+    "sealed: steps that fall": sealed_history("step,train_loss,test_loss,test_accuracy\n5,1,1,1\n4,1,1,1\n"),
+    "record: key twice": ("run.json", edit_text("run.json", '"fingerprint"', '"fingerprint": "x", "fingerprint"')),
+    "record: fingerprint no hash": record(update("", fingerprint="x")),
     "record: no fingerprint": record(lambda fields: fields.pop("fingerprint")),
     "record: no hash of a file": record(lambda fields: fields["sha256"].pop("history.csv")),
     "record: hash of another file": record(update("sha256", other="0" * 64)),
@@ -190,8 +200,12 @@ def test_a_folder_that_is_no_run_is_left_out(store: RunStore) -> None:
 def test_files_of_another_run_are_noticed(store: RunStore, runs: dict[str, Run]) -> None:
     ours, other = (store.path / runs[name].spec.run_id for name in ("embeddings", "all"))
     shutil.copy(other / "trained.safetensors", ours)
-    with pytest.raises(StoreError, match=r"trained\.safetensors: truncated or edited"):
+    with pytest.raises(StoreError, match=r"trained\.safetensors: (truncated or edited|has .* bytes, more than)"):
         store.load(ours.name)
+    resealed(lambda folder: None)(ours)
+    with pytest.raises(StoreError, match=r"trained\.safetensors: has .* bytes, more than"):
+        store.load(ours.name)
+    shutil.copy(store.path / runs["token_embedding+unembedding"].spec.run_id / "trained.safetensors", ours)
     resealed(lambda folder: None)(ours)
     with pytest.raises(StoreError, match=r"trained\.safetensors: not the tensors that 'embeddings' trains"):
         store.load(ours.name)

@@ -86,7 +86,9 @@ def test_numbers_keep_every_bit(tmp_path, runs: dict[str, Run]) -> None:
     history = pl.DataFrame(rows, schema=schema, orient="row")
     tensors = {name: tensor.clone() for name, tensor in runs["embeddings"].trained.items()}
     tensors["unembed.W_U"].view(-1)[:4] = torch.tensor([1e-45, -0.0, 3.4e38, 1 / 3])
-    run = dataclasses.replace(runs["embeddings"], history=history, trained=tensors)
+    spec = runs["embeddings"].spec
+    spec = dataclasses.replace(spec, training=dataclasses.replace(spec.training, n_steps=rows[-1][0]))
+    run = dataclasses.replace(runs["embeddings"], spec=spec, history=history, trained=tensors)
     store = RunStore(tmp_path)
     store.save(run)
     loaded = store.load(run.spec.run_id)
@@ -114,12 +116,14 @@ def test_the_store_lists_what_it_holds(store: RunStore, runs: dict[str, Run]) ->
         assert row == {
             "run_id": run.spec.run_id,
             "task": "ModularAddition(p=5)",
+            "body": "transformer",
             "d_model": 8,
             "n_layers": 2,
             "trainable": run.spec.trainable,
             "seed": run.spec.seed,
             "n_steps": 4,
             "batch_size": 4,
+            "test_loss": run.test_loss,
             "test_accuracy": run.test_accuracy,
             "device": run.environment.device,
             "duration_seconds": run.environment.duration_seconds,

@@ -42,7 +42,7 @@ def forbid_training(monkeypatch: pytest.MonkeyPatch) -> None:
     def engine(*arguments: object) -> None:
         raise AssertionError("training started")
 
-    monkeypatch.setattr("rtinterp.training.train.Engine", engine)
+    monkeypatch.setattr("rtinterp.training.stack.Engine", engine)
 
 
 def test_the_same_spec_gives_the_same_run_and_another_seed_another() -> None:

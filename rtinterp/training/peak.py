@@ -9,17 +9,19 @@ import torch
 
 from rtinterp.training.spec import Precision
 
-PEAK_SIZES = (1024, 2048, 4096)
+#: A GPU is not busy with the smaller products, nor a CPU done with the larger ones.
+PEAK_SIZES = {"cpu": (1024, 2048, 4096), "cuda": (2048, 4096, 8192)}
 SECONDS_PER_SIZE = 1.0
 
 
-def matmul_peak(device: str, precision: Precision) -> float:
+def matmul_peak(device: torch.device, precision: Precision = "float32") -> float:
     """Best floating-point operations per second of square products: what the device reaches with nothing else to do.
 
     The best of several sizes and of every product within a second of each, since other work on the machine only slows.
     """
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    return max(_best_flops(torch.ones(size, size, device=device, dtype=dtype)) for size in PEAK_SIZES)
+    sizes = PEAK_SIZES[device.type]
+    return max(_best_flops(torch.ones(size, size, device=device, dtype=dtype)) for size in sizes)
 
 
 def _best_flops(a: torch.Tensor) -> float:

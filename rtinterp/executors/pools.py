@@ -1,0 +1,127 @@
+"""Pools of workers that joblib hands stacks to: loky on this machine, Dask and Ray on this one or a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+
+from rtinterp.executors.hand_over import train_in_process
+from rtinterp.executors.task import Outcome, StackTask, outcome_from_json, to_json
+
+
+class WorkersLostError(RuntimeError):
+    """A pool of workers broke, so that it is not known what became of its stacks."""
+
+
+class MissingExtraError(ImportError):
+    """An executor's package is not installed."""
+
+    def __init__(self, executor: str) -> None:
+        super().__init__(f"--executor {executor} needs a package: pip install 'rtinterp[{executor}]'")
+
+
+def loky(tasks: Iterable[StackTask], n_workers: int) -> list[Outcome]:
+    """Processes of this machine, without further packages.
+
+    Raises:
+        WorkersLostError: a worker, not only the training process in it, was killed.
+    """
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    with _pool_errors(BrokenProcessPool):
+        return _outcomes(tasks, n_workers, "loky", initializer=_leave_interrupts_to_the_sweep)
+
+
+def dask(tasks: Iterable[StackTask], n_workers: int, address: str | None = None) -> list[Outcome]:
+    """A Dask cluster of processes of this machine, or the one whose scheduler has this address.
+
+    Raises:
+        MissingExtraError: the package is not there.
+        OSError: nothing answers at the address.
+        WorkersLostError: the cluster gave up a stack whose workers were killed again and again.
+    """
+    try:
+        import distributed
+    except ImportError as error:
+        raise MissingExtraError("dask") from error
+    lost = (distributed.scheduler.KilledWorker, distributed.client.FutureCancelledError)
+    with contextlib.ExitStack() as stack:
+        if address is None:
+            with _born_deaf_to_interrupts():
+                # One thread: a worker trains one stack at a time. The workers' names are 0, 1, ...
+                cluster = distributed.LocalCluster(
+                    n_workers=n_workers, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+                )
+            address = stack.enter_context(cluster)
+        client = stack.enter_context(distributed.Client(address, set_as_default=False))
+        stack.enter_context(_pool_errors(*lost))
+        # Impure: the same stack handed out again is no repetition of a result.
+        return _outcomes(tasks, n_workers, "dask", client=client, pure=False)
+
+
+def ray(
+    tasks: Iterable[StackTask], n_workers: int, address: str | None = None, gpus_per_worker: float = 0
+) -> list[Outcome]:
+    """Ray on this machine, or the cluster at an address such as ``auto``; it hands out GPUs by itself.
+
+    Raises:
+        MissingExtraError: the package is not there.
+        OSError: nothing answers at the address.
+        WorkersLostError: a worker, not only the training process in it, was killed.
+    """
+    # Nothing about this machine goes to Ray's makers.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray as ray_package
+        from ray.util.joblib import register_ray
+    except ImportError as error:
+        raise MissingExtraError("ray") from error
+    started = not ray_package.is_initialized()
+    if started:
+        local = {"num_cpus": n_workers, "include_dashboard": False} if address is None else {}
+        ray_package.init(address or "local", log_to_driver=False, logging_level="error", **local)
+    try:
+        register_ray()
+        with _pool_errors(ray_package.exceptions.RayError):
+            return _outcomes(tasks, n_workers, "ray", ray_remote_args={"num_cpus": 1, "num_gpus": gpus_per_worker})
+    finally:
+        if started:
+            ray_package.shutdown()
+
+
+def _outcomes(tasks: Iterable[StackTask], n_workers: int, backend: str, **options: object) -> list[Outcome]:
+    import joblib
+
+    calls = (joblib.delayed(train_in_process)(to_json(task)) for task in tasks)
+    with joblib.parallel_config(backend, n_jobs=n_workers, **options):
+        # One stack at a time to a worker, and only as many as are at work: the others wait for whoever is free first.
+        answers = joblib.Parallel(batch_size=1, pre_dispatch=n_workers)(calls)
+    return [outcome_from_json(answer) for answer in answers]
+
+
+@contextlib.contextmanager
+def _pool_errors(*kinds: type[BaseException]) -> Iterator[None]:
+    try:
+        yield
+    except kinds as error:
+        raise WorkersLostError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+@contextlib.contextmanager
+def _born_deaf_to_interrupts() -> Iterator[None]:
+    """Processes that begin within it inherit that SIGINT is ignored: at a terminal, Ctrl-C reaches them too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+def _leave_interrupts_to_the_sweep() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,60 @@
+"""Files that are there whole or not at all, also after a power failure."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import uuid
+from pathlib import Path
+
+from rtinterp.store.owner import this_process
+
+ASIDE_PREFIX = ".writing-"
+
+
+def aside_name(prefix: str = ASIDE_PREFIX) -> str:
+    """A name that nobody else uses and that tells which process it is of."""
+    return f"{prefix}{this_process().tag}-{uuid.uuid4().hex}"
+
+
+def write_durably(path: Path, contents: bytes) -> None:
+    """Write to the side, flush and rename: the file has its former contents or these, never a part.
+
+    Raises:
+        OSError: it cannot be written; nothing has changed then.
+    """
+    aside = path.with_name(aside_name())
+    try:
+        with aside.open("xb") as file:
+            file.write(contents)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise
+    flush_folder(path.parent)
+
+
+def flush_files(folder: Path) -> None:
+    """Make the files of a folder durable, and their names."""
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    flush_folder(folder)
+
+
+def flush_folder(folder: Path) -> None:
+    """Make names in a folder durable, where the system can open folders."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def sha256(contents: bytes) -> str:
+    return hashlib.sha256(contents).hexdigest()

@@ -1,0 +1,81 @@
+"""How large a run's parts can be: a spec is a stranger's word, and is held to it before anything is made."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from rtinterp.models.bodies import model_parameters, trained_parameters
+from rtinterp.store.errors import StoreError
+from rtinterp.training.spec import RunSpec
+
+FLOAT32_BYTES = 4
+GIB = 2**30
+
+#: Of spec.json, environment.json and run.json; ours have 1 to 3 KB.
+MAX_JSON_BYTES = 2**16
+MAX_HISTORY_BYTES = 2**26
+#: A step of 19 digits and three floats of up to 24 characters.
+HISTORY_ROW_BYTES = 100
+#: Of a safetensors header: name, type, shape, offsets.
+HEADER_BYTES_PER_TENSOR = 300
+#: Frozen tensors are drawn again from the seed to verify a run, which takes time; GPT-2 XL has 6.
+MAX_FROZEN_BYTES = 8 * GIB
+MAX_LAYERS = 1000
+
+
+def history_limit(spec: RunSpec) -> int:
+    """The most bytes that the run's history can have."""
+    n_rows = -(-spec.training.n_steps // spec.training.steps_per_evaluation)
+    return min((1 + n_rows) * HISTORY_ROW_BYTES, MAX_HISTORY_BYTES)
+
+
+def trained_shapes(spec: RunSpec) -> dict[str, tuple[int, ...]]:
+    """Of the tensors that the run trains, by name.
+
+    Raises:
+        StoreError: the spec describes a model that no store opens.
+    """
+    check_size(spec)
+    task = spec.task
+    return {p.name: p.shape for p in trained_parameters(spec.model, task.d_vocab, task.n_ctx, spec.trainable)}
+
+
+def trained_bytes(spec: RunSpec) -> int:
+    """Of the values of all trained tensors."""
+    return FLOAT32_BYTES * sum(math.prod(shape) for shape in trained_shapes(spec).values())
+
+
+def trained_limit(spec: RunSpec) -> int:
+    """The most bytes that the safetensors file of the trained tensors can have."""
+    return trained_bytes(spec) + HEADER_BYTES_PER_TENSOR * (1 + len(trained_shapes(spec)))
+
+
+def check_size(spec: RunSpec) -> None:
+    """Refuse a model with too many layers, or too much that would be drawn from its seed, without listing its tensors.
+
+    Raises:
+        StoreError: as said.
+    """
+    if spec.model.n_layers > MAX_LAYERS:
+        raise StoreError(f"n_layers={spec.model.n_layers}: a store holds models of up to {MAX_LAYERS} layers")
+    frozen = _all_bytes(spec) - _all_bytes(spec, trained_alone=True)
+    if frozen > MAX_FROZEN_BYTES:
+        raise StoreError(
+            f"the spec describes {frozen / GIB:,.0f} GiB of frozen tensors (d_model={spec.model.d_model}, "
+            f"n_layers={spec.model.n_layers}, d_vocab={spec.task.d_vocab}, n_ctx={spec.task.n_ctx}); a store opens "
+            f"up to {MAX_FROZEN_BYTES // GIB} (rtinterp.store.sizes.MAX_FROZEN_BYTES)"
+        )
+
+
+def _all_bytes(spec: RunSpec, trained_alone: bool = False) -> int:
+    """Every layer has the same tensors, so one and two layers tell the size of any number."""
+
+    def of(n_layers: int) -> int:
+        model = dataclasses.replace(spec.model, n_layers=n_layers)
+        size = model, spec.task.d_vocab, spec.task.n_ctx
+        parameters = trained_parameters(*size, spec.trainable) if trained_alone else model_parameters(*size)
+        return FLOAT32_BYTES * sum(math.prod(parameter.shape) for parameter in parameters)
+
+    one = of(1)
+    return one + (spec.model.n_layers - 1) * (of(2) - one)

@@ -1,0 +1,76 @@
+"""One row per stored run."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+import polars as pl
+
+from rtinterp.store.errors import StoreError
+from rtinterp.store.failures import Failure
+from rtinterp.store.record import read_summary
+from rtinterp.training.environment import Environment
+from rtinterp.training.spec import RunSpec
+
+TABLE_SCHEMA = {
+    "run_id": pl.String,
+    "task": pl.String,
+    "body": pl.String,
+    "d_model": pl.Int64,
+    "n_layers": pl.Int64,
+    "trainable": pl.String,
+    "seed": pl.Int64,
+    "n_steps": pl.Int64,
+    "batch_size": pl.Int64,
+    "test_loss": pl.Float64,
+    "test_accuracy": pl.Float64,
+    "device": pl.String,
+    "duration_seconds": pl.Float64,
+    "finished_at": pl.String,
+}
+FAILURE_SCHEMA = {**TABLE_SCHEMA, "failed_at_step": pl.Int64, "failure": pl.String}
+
+
+class DamagedRunWarning(UserWarning):
+    """A run was left out because a file of it is not what was saved; the message names the file."""
+
+
+def runs_table(folders: Iterable[Path], *, stacklevel: int = 2) -> pl.DataFrame:
+    """One row per run folder. A damaged run is left out with a warning that names the file."""
+    rows = []
+    for folder in folders:
+        try:
+            spec, history, environment = read_summary(folder)
+        except StoreError as error:
+            warnings.warn(f"left out a damaged run: {error}", DamagedRunWarning, stacklevel=stacklevel)
+            continue
+        last = history.row(-1, named=True)
+        rows.append(_row(spec, last["test_loss"], last["test_accuracy"], environment))
+    return pl.DataFrame(rows, schema=TABLE_SCHEMA, orient="row")
+
+
+def failures_table(failures: Iterable[Failure]) -> pl.DataFrame:
+    """One row per failed run, with the same columns (no loss, no accuracy), the step and the reason."""
+    rows = [(*_row(f.spec, None, None, f.environment), f.step, f.reason) for f in failures]
+    return pl.DataFrame(rows, schema=FAILURE_SCHEMA, orient="row")
+
+
+def _row(spec: RunSpec, loss: float | None, accuracy: float | None, environment: Environment) -> tuple[object, ...]:
+    return (
+        spec.run_id,
+        repr(spec.task),
+        spec.model.label,
+        spec.model.d_model,
+        spec.model.n_layers,
+        spec.trainable,
+        spec.seed,
+        spec.training.n_steps,
+        spec.training.batch_size,
+        loss,
+        accuracy,
+        environment.device,
+        environment.duration_seconds,
+        environment.finished_at,
+    )

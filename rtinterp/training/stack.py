@@ -1,0 +1,179 @@
+"""The training of one stack, step by step: losses, history, divergence, and where it stands."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+import polars as pl
+import torch
+
+from rtinterp.training.checkpoint import Checkpoint, CheckpointFacts, Divergence, EngineState
+from rtinterp.training.engine import Engine
+from rtinterp.training.environment import describe_environment
+from rtinterp.training.progress import TrainingProgress
+from rtinterp.training.run import Run
+from rtinterp.training.spec import RunSpec
+
+HISTORY_SCHEMA = {"step": pl.Int64, "train_loss": pl.Float64, "test_loss": pl.Float64, "test_accuracy": pl.Float64}
+
+#: A gradient of this norm, before clipping, comes of nothing that still learns.
+EXPLODED_NORM = 1e10
+
+
+class StackTraining:
+    """Trains specs that differ in their seed alone, in one stack.
+
+    A model that diverges stays in the stack, where it costs what it did and reaches nothing of the others: those end as
+    they would have ended beside it.
+
+    Attributes:
+        diverged: why models cannot be finished, by their place in the stack.
+    """
+
+    def __init__(self, specs: Sequence[RunSpec], device: torch.device) -> None:
+        self.specs = list(specs)
+        self.diverged: dict[int, Divergence] = {}
+        self._device = device
+        self._start = time.perf_counter()
+        self._engine = Engine(self.specs, device)
+        self._n_steps = specs[0].training.n_steps
+        self._losses: list[list[float]] = []
+        self._history: list[tuple[int, list[tuple[float, float, float]]]] = []
+
+    @property
+    def step(self) -> int:
+        """Finished optimiser steps."""
+        return self._engine.n_steps_done
+
+    @property
+    def finished(self) -> bool:
+        return self.step >= self._n_steps or len(self.diverged) == len(self.specs)
+
+    @property
+    def seconds(self) -> float:
+        """Since the start, earlier attempts that this one continues included."""
+        return time.perf_counter() - self._start
+
+    def advance(self, bar: TrainingProgress) -> tuple[float | None, dict[int, Divergence]]:
+        """One step, and an evaluation where one is due, shown on the bar.
+
+        Returns:
+            The mean loss of the models that still train, in nats, and which models have just diverged.
+        """
+        losses = self._engine.step().tolist()
+        norms = self._engine.gradient_norms.tolist()
+        self._losses.append(losses)
+        new = {}
+        for model, (loss, norm) in enumerate(zip(losses, norms, strict=True)):
+            if not math.isfinite(loss):
+                new[model] = self._divergence(f"the loss became {loss}")
+            elif not norm < EXPLODED_NORM:
+                new[model] = self._divergence(f"the norm of the gradient became {norm:g}")
+        accuracies: list[float] = []
+        if self._evaluates_at(self.step):
+            accuracies, of_test = self._evaluate()
+            new = {**of_test, **new}
+        new = {model: divergence for model, divergence in new.items() if model not in self.diverged}
+        self.diverged |= new
+        train_loss = self._mean_of_sound(losses)
+        if train_loss is not None:
+            bar.update(self.step, train_loss, self._mean_of_sound(accuracies))
+        return train_loss, new
+
+    def runs(self) -> list[Run]:
+        """The finished runs, without those that diverged."""
+        environment = describe_environment(self._device, len(self.specs), self.seconds)
+        return [
+            Run(spec, self._engine.trained_tensors(model), self._history_of(model), fingerprint, environment)
+            for model, (spec, fingerprint) in enumerate(zip(self.specs, self._engine.fingerprints, strict=True))
+            if model not in self.diverged
+        ]
+
+    def checkpoint(self) -> Checkpoint:
+        """All that the steps to come depend on, and all that came of those so far."""
+        engine, n_models = self._engine.state(), len(self.specs)
+        facts = CheckpointFacts(
+            format_version=1,
+            run_ids=tuple(spec.run_id for spec in self.specs),
+            device=self._device.type,
+            n_steps_done=engine.n_steps_done,
+            n_used=engine.n_used,
+            n_rows=engine.n_rows,
+            n_places=engine.n_places,
+            seconds=self.seconds,
+            diverged={self.specs[model].run_id: divergence for model, divergence in self.diverged.items()},
+        )
+        history = [row for _, row in self._history]
+        tensors = {
+            **engine.tensors,
+            "losses": torch.tensor(self._losses, dtype=torch.float64).view(-1, n_models),
+            "history_steps": torch.tensor([step for step, _ in self._history], dtype=torch.int64),
+            "history": torch.tensor(history, dtype=torch.float64).view(-1, n_models, 3),
+        }
+        return Checkpoint(facts, tensors)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint of the same stack on the same kind of device.
+
+        Raises:
+            ValueError: it is of another stack or device, or malformed; begin anew then, with another object.
+        """
+        facts, tensors = checkpoint.facts, checkpoint.tensors
+        run_ids = [spec.run_id for spec in self.specs]
+        if list(facts.run_ids) != run_ids:
+            raise ValueError(f"made for other runs: {', '.join(facts.run_ids)}")
+        if facts.device != self._device.type:
+            raise ValueError(f"made on device {facts.device!r}, cannot go on on {self._device.type!r}")
+        self._engine.restore(
+            EngineState(tensors, facts.n_steps_done, facts.n_used, facts.n_rows, facts.n_places),
+        )
+        try:
+            self._losses = tensors["losses"].tolist()
+            rows = zip(tensors["history_steps"].tolist(), tensors["history"].tolist(), strict=True)
+            self._history = [(step, [tuple(of_model) for of_model in row]) for step, row in rows]
+            self.diverged = {run_ids.index(run_id): divergence for run_id, divergence in facts.diverged.items()}
+        except KeyError as error:
+            raise ValueError(f"has no tensor {error}") from error
+        self._start -= facts.seconds
+
+    def _evaluates_at(self, step: int) -> bool:
+        return step % self.specs[0].training.steps_per_evaluation == 0 or step == self._n_steps
+
+    def _evaluate(self) -> tuple[list[float], dict[int, Divergence]]:
+        """Add to the history; the accuracies, and which models show here that they have diverged."""
+        tested = self._engine.test()
+        test_losses, accuracies = tested.loss.tolist(), tested.accuracy.tolist()
+        mean_losses = [_mean(of_model) for of_model in zip(*self._losses, strict=True)]
+        self._history.append((self.step, list(zip(mean_losses, test_losses, accuracies, strict=True))))
+        self._losses = []
+        new = {
+            model: self._divergence(f"the test loss became {loss}")
+            for model, loss in enumerate(test_losses)
+            if not math.isfinite(loss)
+        }
+        if self.step == self._n_steps:
+            trained = (self._engine.trained_tensors(model).values() for model in range(len(self.specs)))
+            for model, tensors in enumerate(trained):
+                if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+                    new.setdefault(model, self._divergence("a trained tensor became infinite or not a number"))
+        return accuracies, new
+
+    def _mean_of_sound(self, values: Sequence[float]) -> float | None:
+        """Over the models that have not diverged."""
+        sound = [value for model, value in enumerate(values) if model not in self.diverged]
+        return _mean(sound) if sound else None
+
+    def _divergence(self, what: str) -> Divergence:
+        rate = self.specs[0].training.learning_rate
+        advice = f"lower the learning rate ({rate:g}) or lengthen the warmup"
+        return Divergence(self.step, f"{what} at step {self.step} of {self._n_steps}; {advice}")
+
+    def _history_of(self, model: int) -> pl.DataFrame:
+        rows = [(step, *row[model]) for step, row in self._history]
+        return pl.DataFrame(rows, schema=HISTORY_SCHEMA, orient="row")
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

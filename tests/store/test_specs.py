@@ -1,0 +1,131 @@
+"""Every spec that can be made comes back from its JSON, equal and under the same id."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rtinterp.models.recurrent_spec import RecurrentSpec
+from rtinterp.models.regimes import TRAINABLE
+from rtinterp.models.spec import ModelSpec
+from rtinterp.store import StoreError
+from rtinterp.store.contents import parse_spec
+from rtinterp.tasks import (
+    TASKS,
+    CircuitImitation,
+    DecimalAddition,
+    LanguageModelling,
+    Memorization,
+    ModularAddition,
+    NeedleInAHaystack,
+    ParenthesisBalancing,
+    Task,
+)
+from rtinterp.training.spec import RunSpec, TrainSpec, spec_from_json, spec_to_json
+
+MANY = st.integers(1, 2**62)
+POSITIVE = st.floats(0, exclude_min=True, allow_infinity=False)
+FRACTION = st.floats(0, 1, exclude_max=True)
+
+
+@st.composite
+def circuit_imitations(draw: st.DrawFn) -> CircuitImitation:
+    heads, seed, tokens = draw(st.integers(1, 64)), draw(st.integers(0, 2**62)), draw(st.integers(1, 10_000))
+    where = draw(st.sampled_from(["last", "all"]))
+    width = heads * draw(st.integers(1, 64))
+    return CircuitImitation(width, draw(st.integers(1, 100)), heads, seed, tokens, draw(st.integers(2, 10**6)), where)
+
+
+TASK_STRATEGIES: dict[type[Task], st.SearchStrategy[Task]] = {
+    ModularAddition: st.builds(ModularAddition, p=st.integers(2, 1000)),
+    NeedleInAHaystack: st.builds(NeedleInAHaystack, max_pairs=st.integers(4, 200), n_values=st.integers(8, 10_000)),
+    DecimalAddition: st.builds(DecimalAddition, n_digits=st.integers(2, 18), score_first_digit=st.booleans()),
+    ParenthesisBalancing: st.builds(ParenthesisBalancing, max_pairs=st.integers(8, 200)),
+    Memorization: st.builds(Memorization, n_keys=st.integers(2, 2048)),
+    CircuitImitation: circuit_imitations(),
+    LanguageModelling: st.builds(
+        LanguageModelling,
+        corpus_sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
+        d_vocab=st.integers(257, 10**6),
+        context_length=st.integers(2, 10**5),
+    ),
+}
+
+
+@st.composite
+def transformers(draw: st.DrawFn) -> ModelSpec:
+    heads = draw(st.integers(1, 32))
+    return ModelSpec(
+        d_model=heads * draw(st.integers(1, 32)),
+        n_layers=draw(st.integers(1, 48)),
+        n_heads=heads,
+        init=draw(st.sampled_from(["gpt2", "paper_text", "imitation_target"])),
+        attention=draw(st.sampled_from(["softmax", "prefix_sum"])),
+        positions=draw(st.sampled_from(["learned", "sinusoidal"])),
+    )
+
+
+RECURRENT = st.builds(
+    RecurrentSpec, d_model=st.integers(1, 1024), n_layers=st.integers(1, 48), cell=st.sampled_from(["lstm", "rnn"])
+)
+TRAININGS = st.builds(
+    TrainSpec,
+    n_steps=MANY,
+    batch_size=MANY,
+    learning_rate=POSITIVE,
+    weight_decay=st.floats(0, allow_infinity=False) | st.just(-0.0),
+    n_warmup_steps=st.integers(0, 2**62),
+    max_grad_norm=POSITIVE,
+    adam_beta1=FRACTION,
+    adam_beta2=FRACTION,
+    adam_eps=POSITIVE,
+    steps_per_evaluation=MANY,
+    precision=st.sampled_from(["float32", "tf32", "bfloat16"]),
+)
+
+
+def specs(task: type[Task]) -> st.SearchStrategy[RunSpec]:
+    return st.builds(
+        RunSpec,
+        task=TASK_STRATEGIES[task],
+        model=transformers() | RECURRENT,
+        training=TRAININGS,
+        trainable=st.sampled_from(TRAINABLE),
+        seed=st.integers(0, 2**63 - 1),
+    )
+
+
+def test_every_task_is_drawn() -> None:
+    assert set(TASK_STRATEGIES) == set(TASKS.values())
+
+
+@pytest.mark.parametrize("task", TASK_STRATEGIES, ids=lambda task: task.name)
+def test_a_spec_comes_back_from_its_json(task: type[Task]) -> None:
+    @settings(max_examples=40, derandomize=True, deadline=None, database=None)
+    @given(spec=specs(task))
+    def comes_back(spec: RunSpec) -> None:
+        text = spec_to_json(spec)
+        again = parse_spec(text.encode())
+        assert (again, again.run_id, spec_to_json(again)) == (spec, spec.run_id, text)
+        assert type(again.task) is type(spec.task)
+        assert type(again.model) is type(spec.model)
+        # Any order and layout of the same JSON is the same spec.
+        assert spec_from_json(json.dumps(dict(reversed(json.loads(text).items())))) == spec
+
+    comes_back()
+
+
+@settings(max_examples=100, derandomize=True, deadline=None, database=None)
+@given(one=specs(ModularAddition), other=specs(ModularAddition))
+def test_ids_are_equal_for_equal_specs_only(one: RunSpec, other: RunSpec) -> None:
+    assert (one.run_id == other.run_id) == (one == other)
+
+
+@pytest.mark.parametrize("number", ["9223372036854775808", "-9223372036854775809", "9" * 5000])
+def test_a_number_beyond_64_bits_is_refused(number: str) -> None:
+    spec = RunSpec(ModularAddition(5), ModelSpec(8), TrainSpec(1, 1))
+    with pytest.raises(StoreError, match="does not fit 64 bits"):
+        parse_spec(spec_to_json(spec).replace('"seed": 0', f'"seed": {number}').encode())
