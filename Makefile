@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 
 # Options for the script go in ARGS: make figures ARGS="--seeds 3"
 figures: $(INSTALLED)
-	$(BIN)/python analyses/make_figures.py $(ARGS)
+	$(BIN)/python analyses/make_figures.py --scale quick $(ARGS)
 
 # Two workers of one thread each: the models are tiny.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2

@@ -8,6 +8,7 @@ only what the scored predictions need, so a contender that computes more reaches
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from pathlib import Path
@@ -19,6 +20,7 @@ from benchmarking.cases import CASES, SAMPLING_CASES, TO_ACCURACY, Case
 from benchmarking.contenders import CONTENDERS
 from benchmarking.explained_variance import race_to_variance
 from benchmarking.measure import Timing, race, race_to_accuracy, sampling_share
+from benchmarking.precision import TASKS, compare_precisions, differences
 from rich.console import Console
 
 from rtinterp.training.environment import describe_device, resolve_device
@@ -41,17 +43,26 @@ def benchmark(
     only: tuple[str, ...] = (),
     turns: int = 5,
     out: Path = Path("figures/data"),
+    runs: Path = Path("runs"),
 ) -> None:
     """Measure, print and save benchmark_*.csv.
 
     Args:
         device: cpu or cuda; cuda where there is one if not given.
         quick: fewer cases, a few minutes.
-        only: parts to run: steps, accuracy (time to 99 %), sampling, variance; all if not given.
+        only: parts to run: steps, accuracy (time to 99 %), sampling, variance, precision (what bfloat16 changes in what
+            is learned); all if not given.
         turns: timed turns of every contender.
         out: folder for the tables.
+        runs: run store of the part on precision, which trains what is not there.
     """
-    parts = {"steps": _steps, "accuracy": _to_accuracy, "sampling": _sampling, "variance": _variance}
+    parts = {
+        "steps": _steps,
+        "accuracy": _to_accuracy,
+        "sampling": _sampling,
+        "variance": _variance,
+        "precision": functools.partial(_precision, runs=runs),
+    }
     unknown = set(only).difference(parts)
     if unknown:
         raise SystemExit(f"--only {' '.join(sorted(unknown))}: not among {', '.join(parts)}")
@@ -159,6 +170,14 @@ def _variance(device: str, quick: bool, n_turns: int, path: Path) -> None:
     table = pl.DataFrame(race_to_variance(100_000 if quick else 1_000_000, 1024, ("full", "covariance_eigh")))
     table.write_csv(path, float_precision=6)
     _print(table)
+
+
+def _precision(device: str, quick: bool, n_turns: int, path: Path, runs: Path) -> None:
+    """Three seeds of three tasks; one seed of one task if quick."""
+    del n_turns
+    table = compare_precisions(TASKS[:1] if quick else TASKS, 1 if quick else 3, runs, device)
+    table.write_csv(path, float_precision=6)
+    _print(differences(table))
 
 
 def _ratios(theirs: list[float], ours: list[float]) -> list[float]:

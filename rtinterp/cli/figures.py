@@ -12,51 +12,62 @@ import tyro
 from rtinterp.cli import unknown
 from rtinterp.experiments import SCALES, NoCorpusError
 from rtinterp.figures import FIGURES, Figure
-from rtinterp.figures.draw import draw
+from rtinterp.figures.draw import draw, redraw
 from rtinterp.store import RunStore
 from rtinterp.tasks import Corpus, open_corpus
 from rtinterp.training.environment import resolve_device
 
 PROGRAM = "rtinterp figures"
+#: Runs that come with the repository, from whose root the command is run.
+SHIPPED_RUNS = Path("figures", "runs")
 
 
 def figures(
     *,
-    scale: str = "quick",
+    scale: str | None = None,
     only: tuple[str, ...] = (),
-    seeds: Annotated[int, tyro.conf.arg(metavar="N")] = 1,
+    seeds: Annotated[int | None, tyro.conf.arg(metavar="N")] = None,
     corpus: Annotated[str | None, tyro.conf.arg(metavar="PATH")] = None,
     runs: Path = Path("runs"),
     out: Path = Path("figures"),
     device: str | None = None,
     retry_failed: bool = False,
 ) -> None:
-    """Draw the paper's figures and tables, training the runs that are not stored yet.
+    """Draw the paper's figures and tables: from what is stored or, at a scale, training what is missing.
 
     Args:
         scale: sizes and budgets: quick (small ones, for two CPU cores), short (the paper's sizes with fewer steps) or
-            paper (the official ones: a GPU, days).
+            paper (the official ones: a GPU, days). Without it nothing is trained: each figure is drawn at the best
+            scale that is stored, from the runs in the run store and those in figures/runs, and from the tables under
+            the output folder.
         only: names of figures to draw, such as figure2_attention; all if not given.
-        seeds: seeds 0 to N - 1 of every model.
+        seeds: seeds 0 to N - 1 of every model, 1 if not given; only with a scale.
         corpus: text for language models: a .txt or .xz file, a folder with a train and a valid file, or a hub name.
-            Without one, the figures on language are left out.
+            Without one, nothing on language is trained or computed anew.
         runs: the run store; finished runs in it are used, new ones are added.
         out: folder for HTML, images and, under data/, the tidy tables.
         device: cpu or cuda; cuda where there is one if not given.
         retry_failed: train runs again that diverged before.
     """
-    if scale not in SCALES:
+    if scale is not None and scale not in SCALES:
         raise ValueError(unknown("scale", scale, SCALES))
+    if scale is None and seeds is not None:
+        raise ValueError(f"--seeds {seeds} needs a scale, as in --scale quick; without one nothing is trained")
     for name in only:
         if name not in FIGURES:
             raise ValueError(unknown("figure", name, FIGURES))
-    if seeds < 1:
+    if seeds is not None and seeds < 1:
         raise ValueError(f"--seeds {seeds}: at least 1 is needed")
     resolve_device(device)
     store = RunStore(runs)
     text = None if corpus is None else open_corpus(corpus)
+    if scale is None:
+        chosen = [figure for figure in FIGURES.values() if not only or figure.name in only]
+        redraw(chosen, [store, RunStore(SHIPPED_RUNS)], out, corpus=text)
+        return
     chosen = _chosen(only, text)
-    draw(chosen, store, out, scale=scale, n_seeds=seeds, corpus=text, device=device, retry_failed=retry_failed)
+    n_seeds = 1 if seeds is None else seeds
+    draw(chosen, store, out, scale=scale, n_seeds=n_seeds, corpus=text, device=device, retry_failed=retry_failed)
 
 
 def _chosen(only: Sequence[str], corpus: Corpus | None) -> list[Figure]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
@@ -9,7 +10,7 @@ from rtinterp.experiments.scales import Scale
 from rtinterp.models.recurrent_spec import RecurrentSpec
 from rtinterp.models.regimes import Trainable
 from rtinterp.models.spec import ModelSpec
-from rtinterp.tasks import Corpus, ModularAddition, NeedleInAHaystack
+from rtinterp.tasks import Corpus, DecimalAddition, ModularAddition, NeedleInAHaystack
 from rtinterp.training.spec import RunSpec
 
 #: From a scale, a number of seeds and, where there is one, an open corpus.
@@ -87,7 +88,13 @@ def figure7(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
 
 
 def table1(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
-    """Random and normal transformers, wide and narrow, and the LSTM: trained, and with a frozen random body."""
+    """Random and normal transformers, wide and narrow, and the LSTM: trained, and with a frozen random body.
+
+    Sums are scored as the official code does it, and for wide transformers also from their first digit on.
+    """
+    decimal = scale.budget_of(DecimalAddition)
+    whole_sum = dataclasses.replace(decimal, task=dataclasses.replace(decimal.task, score_first_digit=True))
+    first_digit = [run for t in RANDOM_AND_NORMAL for run in whole_sum.runs(whole_sum.wide, t, n_seeds)]
     return [
         run
         for budget in scale.algorithmic
@@ -96,7 +103,7 @@ def table1(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
             *budget.runs(RecurrentSpec(budget.wide), "all", n_seeds),
             *budget.runs(RecurrentSpec(budget.wide), "embeddings", n_seeds),
         )
-    ]
+    ] + first_digit
 
 
 def table2(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:

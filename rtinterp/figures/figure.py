@@ -24,6 +24,7 @@ class Figure:
         experiment: name of the experiment whose runs it needs; None where it needs none.
         compute: those runs to a tidy table with a ``seed`` column.
         plot: that table to a plotly figure; reads nothing else.
+        opens_models: each row comes from one model alone, by running it, not from what its training recorded.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Figure:
     experiment: str | None
     compute: Callable[[Sequence[Run]], pl.DataFrame]
     plot: Callable[[pl.DataFrame], go.Figure]
+    opens_models: bool = False
 
     @property
     def needs_corpus(self) -> bool:
@@ -70,3 +72,8 @@ def with_run_columns(run: Run, table: pl.DataFrame) -> pl.DataFrame:
     """A table of one run, behind the columns that identify the run."""
     columns = [pl.lit(value).alias(name) for name, value in run_columns(run).items()]
     return table.select(*columns, *table.columns)
+
+
+def with_scale(table: pl.DataFrame, scale: str) -> pl.DataFrame:
+    """The table, marked with the scale of its runs."""
+    return table.select(pl.lit(scale).alias("scale"), *table.columns)

@@ -117,4 +117,5 @@ FIGURE = Figure(
     experiment="figure2",
     compute=compute,
     plot=plot,
+    opens_models=True,
 )

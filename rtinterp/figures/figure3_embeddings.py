@@ -6,10 +6,18 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 import polars as pl
+import torch
 from plotly.subplots import make_subplots
 
-from rtinterp.analysis import circle_fits, dominant_frequencies, principal_components
-from rtinterp.figures import style
+from rtinterp.analysis import (
+    circle_fits,
+    correct_logits,
+    distance_irrelevance,
+    dominant_frequencies,
+    gradient_symmetricity,
+    principal_components,
+)
+from rtinterp.figures import published, style
 from rtinterp.figures.figure import Figure, with_run_columns
 from rtinterp.models.parameters import TOKEN_EMBEDDING
 from rtinterp.training.run import Run
@@ -17,15 +25,27 @@ from rtinterp.training.run import Run
 N_COMPONENTS = 10
 N_CIRCLES = 3
 MAX_SEEDS_SHOWN = 3
+#: Draws the triples of gradient symmetricity.
+TRIPLES_SEED = 0
 
 
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
     """One row per run, circle and residue: its coordinates in the two components that hold the circle.
 
     Component numbers count from 1, as in the paper. ``dominant_share`` is the share of the embedding's power at the
-    frequencies that stand out; ``frequencies`` lists them, strongest first.
+    frequencies that stand out; ``frequencies`` lists them, strongest first. The last two columns are the run's gradient
+    symmetricity and distance irrelevance (arXiv 2306.17844).
     """
-    return pl.concat(with_run_columns(run, _circles(run)) for run in runs)
+    return pl.concat(with_run_columns(run, _circles(run).with_columns(**_circuit(run))) for run in runs)
+
+
+def _circuit(run: Run) -> dict[str, pl.Expr]:
+    """Whether the model treats both numbers alike, and how little it minds how far apart they are."""
+    model, task = run.model, run.spec.task
+    symmetricity = gradient_symmetricity(model, task, torch.Generator().manual_seed(TRIPLES_SEED))
+    with torch.no_grad():
+        irrelevance = distance_irrelevance(correct_logits(model, task))
+    return {"gradient_symmetricity": pl.lit(symmetricity), "distance_irrelevance": pl.lit(irrelevance)}
 
 
 def _circles(run: Run) -> pl.DataFrame:
@@ -81,8 +101,22 @@ def plot(table: pl.DataFrame) -> go.Figure:
         _add_circle(figure, panel, row, column, shows_scale=row == column == 1)
     style.axes(figure)
     title = "Figure 3: modular addition, the token embedding in its principal components"
-    style.finish(figure, title, table, width=1080, height=340 * len(seeds))
+    text = f"{style.subtitle(table)}<br>{_circuit_line(table)}"
+    style.finish_with(figure, title, text, width=1080, height=340 * len(seeds))
     return figure.update_layout(margin_r=90)
+
+
+def _circuit_line(table: pl.DataFrame) -> str:
+    """Medians of the two measures, and what the paper reports."""
+    measures = {
+        "gradient symmetricity": published.GRADIENT_SYMMETRICITY,
+        "distance irrelevance": published.DISTANCE_IRRELEVANCE,
+    }
+    runs = table.unique("seed")
+    return ", ".join(
+        f"{name} {runs[name.replace(' ', '_')].median():.2f} (paper: {number.value:.2f})"
+        for name, number in measures.items()
+    )
 
 
 def _panel(table: pl.DataFrame, seed: int, circle: int) -> pl.DataFrame:
@@ -134,9 +168,12 @@ FIGURE = Figure(
         "Rows of the trained W<sub>E</sub> in the pairs of principal components that hold the best circles. On one "
         "of frequency k, residue n stands at the angle 2πkn/p; residues are coloured by that angle, so a circle shows "
         "as a wheel of colours, and grey lines join its neighbours. R² is the share of the two components' variance "
-        "that the circle explains."
+        "that the circle explains. Gradient symmetricity is 1 where the model reads the two numbers only through the "
+        "sum of their embeddings; distance irrelevance is near 1 for a model that multiplies (a <i>clock</i>) and near "
+        "0 for one that averages (a <i>pizza</i>); medians over seeds."
     ),
     experiment="figure3",
     compute=compute,
     plot=plot,
+    opens_models=True,
 )

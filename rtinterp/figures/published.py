@@ -96,12 +96,20 @@ BITS_PER_PARAMETER: dict[tuple[type[Task], Trainable], Published] = {
 ODD_PARAMETER_COUNT = _quoted(99_328, "table 6")
 
 #: Of the random transformer that adds modulo p, as "The Clock and the Pizza" (arXiv 2306.17844) defines them.
-GRADIENT_SYMMETRICITY = Published(0.88, "modular addition", "unconfirmed")
-DISTANCE_IRRELEVANCE = Published(0.88, "modular addition", "unconfirmed")
+GRADIENT_SYMMETRICITY = _quoted(0.88, "modular addition")
+DISTANCE_IRRELEVANCE = _quoted(0.88, "modular addition")
+
+#: Nats per token: of the best fully trained model, and of the random one of width 512, of which two layers did best.
+LANGUAGE_LOSS: dict[Trainable, Published] = {
+    "embeddings": _quoted(2.64, "figure 4"),
+    "all": _quoted(1.35, "figure 4"),
+}
 
 
 def accuracy(task: Task, body: str, size: Size, trainable: Trainable) -> float | None:
-    """The paper's test accuracy, where there is one to print."""
+    """The paper's test accuracy, where there is one to print; its sums are scored from the second digit on."""
+    if isinstance(task, DecimalAddition) and task.score_first_digit:
+        return None
     return _to_print(ACCURACY.get((type(task), body, size, trainable)))
 
 

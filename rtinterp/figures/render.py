@@ -13,11 +13,19 @@ IMAGE_FORMATS = ("png", "svg")
 PNG_SCALE = 2
 
 
+def table_path(name: str, out: Path) -> Path:
+    """Where the tidy table of a figure lies."""
+    return out / DATA_FOLDER / f"{name}.csv"
+
+
 def write_table(table: pl.DataFrame, name: str, out: Path) -> Path:
     """The tidy table of a figure."""
-    path = out / DATA_FOLDER / f"{name}.csv"
+    path = table_path(name, out)
     path.parent.mkdir(parents=True, exist_ok=True)
-    table.write_csv(path, float_precision=6)
+    # Written aside: the next drawing may read it, and this one may be killed.
+    unfinished = path.with_suffix(".csv.tmp")
+    table.write_csv(unfinished, float_precision=6)
+    unfinished.replace(path)
     return path
 
 

@@ -63,7 +63,8 @@ def subtitle(table: pl.DataFrame) -> str:
     n_seeds = table["seed"].n_unique()
     seeds = f"{n_seeds} seed{'s' if n_seeds > 1 else ''}"
     devices = ", ".join(sorted(set(table["device"])))
-    return "<br>".join([*tasks, f"width {widths} · {seeds} · {devices}"])
+    scale = f"{table['scale'][0]} scale · " if "scale" in table.columns else ""
+    return "<br>".join([*tasks, f"{scale}width {widths} · {seeds} · {devices}"])
 
 
 def model_name(body: str, trainable: str) -> str:

@@ -71,6 +71,7 @@ def explained_variance_figure(number: int, caption: str, experiment: str) -> Fig
         experiment=experiment,
         compute=compute,
         plot=functools.partial(plot, number=number),
+        opens_models=True,
     )
 
 

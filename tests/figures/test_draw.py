@@ -13,7 +13,8 @@ from corpus_references import write_corpus
 
 from rtinterp.experiments import NoCorpusError
 from rtinterp.figures import FIGURES, Figure
-from rtinterp.figures.draw import command_line, draw
+from rtinterp.figures.draw import draw
+from rtinterp.figures.pages import command_line
 from rtinterp.store import RunStore, StoreError
 from rtinterp.tasks import Corpus, open_corpus
 
@@ -87,7 +88,7 @@ def test_no_file_says_where_the_corpus_lies(
         assert str(tmp_path) not in text, path.name
         assert "where the text lies" not in text, path.name
     index = (out / "index.html").read_text()
-    assert index.count("--seeds 2 --corpus PATH") == 4, "of the page and of each figure"
+    assert index.count("--seeds 2 --corpus PATH") == 3, "of each figure"
 
 
 def test_only_figures_on_language_are_said_to_need_a_corpus(

@@ -1,0 +1,106 @@
+"""The best table of a figure that can be had without training: from stored runs, or as an earlier drawing left it."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from rtinterp.experiments import SCALES
+from rtinterp.figures.figure import Figure, run_columns, with_scale
+from rtinterp.figures.render import table_path
+from rtinterp.store import RunStore, StoreError
+from rtinterp.tasks import Corpus
+from rtinterp.training.run import Run
+from rtinterp.training.spec import RunSpec
+
+
+class Standing(NamedTuple):
+    """How good a table is: first its scale counts, then its seeds."""
+
+    scale: str
+    n_seeds: int
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        return list(SCALES).index(self.scale), self.n_seeds
+
+
+def best_stored_table(
+    figure: Figure, stores: Sequence[RunStore], out: Path, corpus: Corpus | None = None
+) -> pl.DataFrame | None:
+    """The table of the largest scale, of the most seeds; None if there is none. Nothing is trained.
+
+    It is computed anew if the stores have all of its runs. If they have some, and the figure opens its models, the rows
+    of those are computed anew, and the rest is as the table under ``out`` has it.
+    """
+    if figure.experiment is None:
+        return figure.compute([])
+    stored = _stored_table(figure, out)
+    best = max(_complete(figure, stores, corpus), key=lambda standing: standing.rank, default=None)
+    if best is not None and (stored is None or best.rank >= standing_of(stored).rank):
+        runs = _runs(figure.specs(best.scale, best.n_seeds, corpus), stores)
+        return with_scale(figure.compute(list(runs)), best.scale)
+    if stored is None or not figure.opens_models:
+        return stored
+    scale, n_seeds = standing_of(stored)
+    return _renewed(stored, figure, list(_runs(figure.specs(scale, n_seeds, corpus), stores)))
+
+
+def standing_of(table: pl.DataFrame) -> Standing:
+    """Scale and number of seeds of a table that ``with_scale`` has marked."""
+    return Standing(table["scale"][0], table["seed"].n_unique())
+
+
+def _stored_table(figure: Figure, out: Path) -> pl.DataFrame | None:
+    path = table_path(figure.name, out)
+    if not path.is_file():
+        return None
+    table = pl.read_csv(path, infer_schema_length=None)
+    if "scale" not in table.columns or table.is_empty() or table["scale"][0] not in SCALES:
+        warnings.warn(f"left out {path}: it does not say at which of the scales {', '.join(SCALES)}", stacklevel=2)
+        return None
+    return table
+
+
+def _complete(figure: Figure, stores: Sequence[RunStore], corpus: Corpus | None) -> Iterator[Standing]:
+    """The scales at which the stores have every run, with the number of seeds for which they do."""
+    if figure.needs_corpus and corpus is None:
+        return
+    there = {run_id for store in stores for run_id in store.run_ids()}
+    for scale in SCALES:
+        has_all = (
+            all(spec.run_id in there for spec in figure.specs(scale, n_seeds, corpus)) for n_seeds in itertools.count(1)
+        )
+        n_seeds = sum(1 for _ in itertools.takewhile(bool, has_all))
+        if n_seeds:
+            yield Standing(scale, n_seeds)
+
+
+def _runs(specs: Sequence[RunSpec], stores: Sequence[RunStore]) -> Iterator[Run]:
+    """Those of the runs that are stored somewhere; damaged ones are left out with a warning."""
+    for spec in specs:
+        store = next((store for store in stores if spec in store), None)
+        if store is None:
+            continue
+        try:
+            yield store.load(spec)
+        except StoreError as error:
+            warnings.warn(f"left out a damaged run: {error}", stacklevel=2)
+
+
+def _renewed(stored: pl.DataFrame, figure: Figure, runs: Sequence[Run]) -> pl.DataFrame:
+    """The stored table, with the rows of these runs computed anew, in their old places."""
+    if not runs:
+        return stored
+    computed = figure.compute(runs)
+    key = [name for name in run_columns(runs[0]) if name in stored.columns and name != "device"]
+    old, new = (
+        table.partition_by(key, as_dict=True, maintain_order=True)
+        for table in (stored.select(computed.columns).cast(dict(computed.schema)), computed)
+    )
+    return with_scale(pl.concat(new.get(run, rows) for run, rows in old.items()), stored["scale"][0])
