@@ -61,7 +61,7 @@ def draw(
     _write(figures, trained_table, out, console)
     if left_out:
         raise StoreError(
-            f"not drawn: {', '.join(left_out)}; {next(iter(left_out.values()))}. A run that is damaged is trained again "
+            f"not drawn: {', '.join(left_out)}; {next(iter(left_out.values()))}. A damaged run is trained again "
             f"once its folder in {store.path} is moved away, one that failed by --retry-failed"
         )
 
