@@ -17,6 +17,7 @@ from rtinterp.store.errors import StoreError, explain
 from rtinterp.store.failures import Failure
 from rtinterp.store.locks import Claim, LockLostError
 from rtinterp.store.owner import is_dead, owner_of_name
+from rtinterp.store.sizes import check_size
 from rtinterp.training.checkpoint import Checkpoint, Divergence
 from rtinterp.training.environment import describe_environment
 from rtinterp.training.interruption import Interruption
@@ -99,6 +100,9 @@ def train_into(
     retry_failed: bool,
 ) -> list[RunSpec]:
     """See ``RunStore.train_stack``."""
+    for spec in specs:
+        # Before any training: what could not be opened afterwards.
+        check_size(spec)
     tidy(store, retry_failed=retry_failed)
     done: set[RunSpec] = set()
     busy: set[RunSpec] = set()

@@ -196,3 +196,11 @@ def test_a_device_that_is_not_there_is_an_error_before_anything_is_written(empty
     with pytest.raises(ValueError, match="device='tpu'"):
         empty.train_missing([tiny_spec()], device="tpu", progress=False)
     assert not empty.path.exists()
+
+
+def test_what_could_not_be_opened_afterwards_is_not_trained(empty: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtinterp.store.sizes.MAX_FROZEN_BYTES", 100)
+    monkeypatch.setattr("rtinterp.store.training.train_stack_kept", raise_(AssertionError("trained")))
+    with pytest.raises(StoreError, match=r"frozen tensors \(d_model=8"):
+        empty.train_missing([tiny_spec()], device="cpu", progress=False)
+    assert not empty.path.exists()
