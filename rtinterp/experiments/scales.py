@@ -203,7 +203,8 @@ PAPER = _paper_sizes(
     language=TrainSpec(n_steps=230_000, batch_size=20, learning_rate=6e-4, weight_decay=0.1),
 )
 
-#: The paper's sizes with as many steps as others needed to converge at width 1024; not yet measured here.
+#: The paper's sizes with fewer steps. Measured here: modular addition at width 1024, one seed, 98.5 % after its 1500
+#: steps, 95 % after 1100. The other tasks have as many steps as others needed to converge at width 1024.
 SHORT = _paper_sizes(
     pairs=TrainSpec(n_steps=1500, batch_size=1000),
     stream=TrainSpec(n_steps=3000, batch_size=500),

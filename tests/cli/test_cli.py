@@ -10,6 +10,7 @@ import pytest
 from corpus_references import made_up_corpus, write_corpus
 
 from rtinterp.cli import figures, main
+from rtinterp.executors.sweep import Report
 from rtinterp.figures import FIGURES, Figure
 from rtinterp.store import RunStore
 from rtinterp.tasks import Corpus
@@ -48,10 +49,16 @@ def test_train_list_show(runs: Path, capsys: pytest.CaptureFixture[str]) -> None
         (["train", "modular_addition", "--device", "tpu", *SMALL], 1, "'cpu' or 'cuda'"),
         (["figures", "--only", "figure3"], 1, "did you mean 'figure3_embeddings'"),
         (["figures", "--scale", "qick"], 1, "did you mean 'quick'"),
-        (["figures", "--seeds", "0"], 1, "at least 1"),
+        (["figures", "--scale", "quick", "--seeds", "0"], 1, "at least 1"),
+        (["figures", "--seeds", "2"], 1, "needs a scale"),
+        (["figures", "--scale", "quick", "--workers", "0"], 1, "--workers 0: at least 1"),
         (["figures", "--seedz", "1"], 2, "--seeds"),
-        (["figures", "--only", "figure4_language_loss"], 1, "needs a text: pass --corpus PATH"),
-        (["figures", "--only", "figure2_attention", "table5_language_variance"], 1, "needs a text: pass --corpus PATH"),
+        (["figures", "--scale", "quick", "--only", "figure4_language_loss"], 1, "needs a text: pass --corpus PATH"),
+        (
+            ["figures", "--scale", "quick", "--only", "figure2_attention", "table5_language_variance"],
+            1,
+            "needs a text: pass --corpus PATH",
+        ),
         (["figures", "--corpus", "nowhere"], 1, "no corpus at nowhere: download"),
         (["train", "language_modelling", *SMALL], 2, "--corpus PATH"),
         (["train", "language_modelling", "--corpus", "nowhere", *SMALL], 2, "no corpus at nowhere"),
@@ -102,7 +109,10 @@ def test_a_text_too_small_for_the_model_is_told_at_once(
         main(["train", "language_modelling", "--corpus", folder, *SMALL, "--runs", str(runs)])
     assert exit_.value.code == 2
     out = str(tmp_path / "figures")
-    assert main(["figures", "--corpus", folder, "--runs", str(runs), "--out", out, "--device", "cpu"]) == 1
+    assert (
+        main(["figures", "--scale", "quick", "--corpus", folder, "--runs", str(runs), "--out", out, "--device", "cpu"])
+        == 1
+    )
     error = capsys.readouterr().err
     assert "d_vocab=10000" in error
     assert "d_vocab=1024" in error
@@ -125,7 +135,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[Figure], Corpus | 
 def test_without_a_corpus_figures_on_language_are_left_out_with_a_note(
     drawn: list, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["figures"]) == 0
+    assert main(["figures", "--scale", "quick"]) == 0
     ((chosen, corpus),) = drawn
     assert corpus is None
     assert [figure.name for figure in chosen] == [name for name, figure in FIGURES.items() if not figure.needs_corpus]
@@ -136,8 +146,22 @@ def test_without_a_corpus_figures_on_language_are_left_out_with_a_note(
 
 def test_with_a_corpus_everything_is_drawn(drawn: list, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_corpus(tmp_path, made_up_corpus())
-    assert main(["figures", "--corpus", str(folder)]) == 0
-    assert main(["figures", "--corpus", str(folder), "--only", "figure5_completions", "figure3_embeddings"]) == 0
+    assert main(["figures", "--scale", "quick", "--corpus", str(folder)]) == 0
+    assert (
+        main(
+            [
+                "figures",
+                "--scale",
+                "quick",
+                "--corpus",
+                str(folder),
+                "--only",
+                "figure5_completions",
+                "figure3_embeddings",
+            ]
+        )
+        == 0
+    )
     assert [[figure.name for figure in chosen] for chosen, _ in drawn] == [
         list(FIGURES),
         ["figure3_embeddings", "figure5_completions"],
@@ -165,6 +189,27 @@ def test_help_imports_neither_torch_nor_transformer_lens() -> None:
         "assert not {'torch', 'transformer_lens', 'polars', 'tyro'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_several_workers_train_first_what_the_chosen_figures_need(
+    drawn: list, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweeps = []
+
+    def train(sweep, workers, console) -> Report:
+        sweeps.append((sweep, workers))
+        return Report(0, [], ["a stack: no memory"])
+
+    monkeypatch.setattr(figures, "train", train)
+    only = ["figure2_attention", "figure3_embeddings"]
+    command = ["figures", "--scale", "quick", "--seeds", "2", "--runs", str(runs), "--device", "cpu", "--only", *only]
+    assert main(command) == 0
+    assert not sweeps, "one worker needs no other process"
+    assert main([*command, "--workers", "3"]) == 0
+    ((sweep, workers),) = sweeps
+    assert set(sweep.specs) == {spec for name in only for spec in FIGURES[name].specs("quick", 2)}
+    assert (workers.executor, workers.n_workers) == ("loky", 3)
+    assert "not trained: a stack: no memory" in capsys.readouterr().err
 
 
 def test_the_script_is_the_figures_command() -> None:
