@@ -160,7 +160,7 @@ QUICK = Scale(
     ),
     language=LanguageBudget(
         d_vocab=1024, context_length=64, widths=(16, 32, 64), depths=(2, 4), n_heads=8,
-        random=_quick(300, 32, 1e-2, weight_decay=0.1), normal=_quick(300, 32, 5e-3, weight_decay=0.1),
+        random=_quick(400, 32, 1e-2, weight_decay=0.1), normal=_quick(400, 32, 1e-2, weight_decay=0.1),
     ),
 )  # fmt: skip
 
