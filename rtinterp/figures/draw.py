@@ -12,7 +12,7 @@ from rtinterp.figures import paper_vs_ours
 from rtinterp.figures.figure import Figure, with_scale
 from rtinterp.figures.pages import Drawn, write_index
 from rtinterp.figures.render import write_html, write_images, write_table
-from rtinterp.figures.stored_tables import best_stored_table
+from rtinterp.figures.stored_tables import best_stored_table, written_tables
 from rtinterp.store import RunStore, StoreError
 from rtinterp.tasks import Corpus
 
@@ -94,7 +94,8 @@ def _write(
         console.print(f"{figure.name}: {write_html(drawn[-1].drawing, figure.name, out)}")
     if not drawn:
         return False
-    comparison = paper_vs_ours.paper_vs_ours({one.figure.name: one.table for one in drawn})
+    # With those of earlier drawings, which --only leaves as they are.
+    comparison = paper_vs_ours.paper_vs_ours(written_tables(paper_vs_ours.COMPARED, out))
     if len(comparison):
         write_table(comparison, paper_vs_ours.NAME, out)
     note = write_images({one.figure.name: one.drawing for one in drawn}, out)

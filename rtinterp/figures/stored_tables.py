@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +54,13 @@ def best_stored_table(
 def standing_of(table: pl.DataFrame) -> Standing:
     """Scale and number of seeds of a table that ``with_scale`` has marked."""
     return Standing(table["scale"][0], table["seed"].n_unique())
+
+
+def written_tables(names: Iterable[str], out: Path) -> dict[str, pl.DataFrame]:
+    """Those tables that drawings, this one or earlier ones, have left under ``out`` and marked with their scale."""
+    paths = {name: table_path(name, out) for name in names}
+    tables = {name: pl.read_csv(path, infer_schema_length=None) for name, path in paths.items() if path.is_file()}
+    return {name: table for name, table in tables.items() if "scale" in table.columns}
 
 
 def _stored_table(figure: Figure, out: Path) -> pl.DataFrame | None:

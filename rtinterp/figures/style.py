@@ -51,9 +51,14 @@ def task_title(task: str) -> str:
 
 
 def task_parameters(task: str) -> str:
-    """The parameters of a task as words, switches that are off left out."""
-    parameters = re.findall(r"(\w+)=(\w+)", task)
-    return ", ".join(f"{name} = {value}" for name, value in parameters if value != "False")
+    """The parameters of a task as words: of switches the name, if they are on."""
+    words = []
+    for name, value in re.findall(r"(\w+)=(\w+)", task):
+        if value in ("True", "False"):
+            words += [name.replace("_", " ")] * (value == "True")
+        else:
+            words.append(f"{name} = {value}")
+    return ", ".join(words)
 
 
 def subtitle(table: pl.DataFrame) -> str:

@@ -123,7 +123,7 @@ def test_the_paper_is_quoted_where_it_is_known_and_nowhere_else(name: str, known
             for column, text in zip(header, row, strict=True)
             if (match := re.search(r"paper: ([\w.]+)", text))
         }
-        other_than_the_paper = "exact match" in row[0] or "score_first_digit" in row[0]
+        other_than_the_paper = "exact match" in row[0] or "score first digit" in row[0]
         assert said == ({} if other_than_the_paper else known.get(row[0].split("<br>")[0], {}))
 
 

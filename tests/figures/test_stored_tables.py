@@ -129,6 +129,16 @@ def test_redrawing_everything_from_tables(
     assert "The paper beside ours" in page
 
 
+def test_drawing_one_figure_keeps_the_rest_of_the_comparison(
+    tables: dict[str, pl.DataFrame], out: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "no-such-browser"))
+    redraw(list(FIGURES.values()), [], out)
+    everything = table_path("paper_vs_ours", out).read_bytes()
+    redraw([FIGURES["table1_accuracy"]], [], out)
+    assert table_path("paper_vs_ours", out).read_bytes() == everything
+
+
 def test_nothing_to_draw_from_is_told(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="nothing was drawn"):
         redraw([FIGURES["figure7_width"]], [RunStore(tmp_path / "none")], out)

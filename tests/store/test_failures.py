@@ -137,7 +137,8 @@ def test_figures_end_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixtu
     diverging = dataclasses.replace(spec.training, n_steps=50, learning_rate=1e37, n_warmup_steps=0, batch_size=8)
     spec = dataclasses.replace(spec, training=diverging)
     monkeypatch.setitem(EXPERIMENTS, experiment, lambda *_: [spec])
-    arguments = ["figures", "--only", "figure3_embeddings", "--device", "cpu", "--runs", str(tmp_path / "runs")]
+    where = ["--device", "cpu", "--runs", str(tmp_path / "runs")]
+    arguments = ["figures", "--scale", "quick", "--only", "figure3_embeddings", *where]
     assert main([*arguments, "--out", str(tmp_path / "out")]) == 1
     *_, reason, last = capsys.readouterr().err.splitlines()
     assert "figure3_embeddings: not drawn: " in reason
