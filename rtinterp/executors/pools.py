@@ -6,10 +6,14 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterable, Iterator
 
 from rtinterp.executors.hand_over import train_in_process
 from rtinterp.executors.task import Outcome, StackTask, outcome_from_json, to_json
+
+#: How often a worker asks whether its sweep is still there.
+SECONDS_PER_LOOK = 1.0
 
 
 class WorkersLostError(RuntimeError):
@@ -32,7 +36,7 @@ def loky(tasks: Iterable[StackTask], n_workers: int) -> list[Outcome]:
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
     with _pool_errors(BrokenProcessPool):
-        return _outcomes(tasks, n_workers, "loky", initializer=_leave_interrupts_to_the_sweep)
+        return _outcomes(tasks, n_workers, "loky", initializer=_begin_worker, initargs=(os.getpid(),))
 
 
 def dask(tasks: Iterable[StackTask], n_workers: int, address: str | None = None) -> list[Outcome]:
@@ -123,5 +127,14 @@ def _born_deaf_to_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, former)
 
 
-def _leave_interrupts_to_the_sweep() -> None:
+def _begin_worker(sweep: int) -> None:
+    """Leave Ctrl-C to the sweep's process, and end with it even if it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(sweep,), daemon=True).start()
+
+
+def _end_with(sweep: int) -> None:
+    """An orphan has another parent. What it was training sees its end of input, and writes a checkpoint."""
+    while os.getppid() == sweep:
+        time.sleep(SECONDS_PER_LOOK)
+    os._exit(1)

@@ -135,15 +135,17 @@ def test_the_time_is_kept_and_nothing_is_lost(serial: dict[str, bytes], tmp_path
     assert contents(tmp_path / "store") == serial
 
 
-def test_a_killed_sweep_takes_its_training_processes_with_it(tmp_path: Path) -> None:
-    with sweeping(tmp_path / "store", "loky") as process:
-        training = wait_until_training(tmp_path / "store", 2)
+def test_a_killed_sweep_takes_all_its_processes_with_it(serial: dict[str, bytes], tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    with sweeping(store, "loky") as process:
+        training = wait_until_training(store, 2)
         others = descendants(process)
         process.kill()
-        process.communicate()
         try:
-            wait_until(lambda: gone(training), 240)
+            wait_until(lambda: gone([*training, *others]), 30)
         finally:
             for one in others:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     one.kill()
+    assert swept(store, interrupted_sweep.specs(), "local").left == []
+    assert contents(store) == serial
