@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-from rtinterp.experiments.scales import Scale
+from rtinterp.experiments.scales import MEMORIZATION_IN_TEXT, Scale, TaskBudget
 from rtinterp.models.recurrent_spec import RecurrentSpec
 from rtinterp.models.regimes import Trainable
 from rtinterp.models.spec import ModelSpec
@@ -117,20 +117,14 @@ def table2(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
 
 
 def memorization(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
-    """Recall of random labels: table 3 and figure 8."""
-    budget = scale.memorization
-    return [run for trainable in RANDOM_AND_NORMAL for run in budget.runs(budget.wide, trainable, n_seeds)]
+    """Recall of random labels, table 3 and figure 8: trained as in the official code, then as in the paper's text."""
+    in_text = scale.memorization.with_training(**MEMORIZATION_IN_TEXT)
+    return [*_wide(scale.memorization, n_seeds), *_wide(in_text, n_seeds)]
 
 
 def table4(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
     """Explained variance of wide models, on the algorithmic tasks and memorization."""
-    wide = [
-        run
-        for budget in scale.algorithmic
-        for trainable in RANDOM_AND_NORMAL
-        for run in budget.runs(budget.wide, trainable, n_seeds)
-    ]
-    return wide + memorization(scale, n_seeds, corpus)
+    return [run for budget in (*scale.algorithmic, scale.memorization) for run in _wide(budget, n_seeds)]
 
 
 def table7(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
@@ -153,6 +147,10 @@ def table9(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
         for attention in ("prefix_sum", "softmax")
         for run in budget.runs(ModelSpec(budget.widths[-2], attention=attention), "all", n_seeds)
     ]
+
+
+def _wide(budget: TaskBudget, n_seeds: int) -> list[RunSpec]:
+    return [run for trainable in RANDOM_AND_NORMAL for run in budget.runs(budget.wide, trainable, n_seeds)]
 
 
 def _of_widths(wide: int, narrow: int, runs: Callable[[int, Trainable], list[RunSpec]]) -> Iterable[RunSpec]:

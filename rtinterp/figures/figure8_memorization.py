@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 import polars as pl
 
+from rtinterp.experiments.scales import MEMORIZATION_IN_CODE
 from rtinterp.figures import style
 from rtinterp.figures.curves import add_floor
 from rtinterp.figures.figure import Figure, with_run_columns
+from rtinterp.figures.table3_memorization import hyper_parameters
 from rtinterp.training.run import Run
 
 
@@ -19,20 +21,22 @@ def compute(runs: Sequence[Run]) -> pl.DataFrame:
 
 
 def _history(run: Run) -> pl.DataFrame:
-    chance = run.spec.task.floors()["chance"]
-    return run.history.select("step", "train_loss", "test_loss", recall="test_accuracy", chance=pl.lit(chance))
+    constant = {**hyper_parameters(run), "chance": run.spec.task.floors()["chance"]}
+    columns = {name: pl.lit(value) for name, value in constant.items()}
+    return run.history.select("step", "train_loss", "test_loss", recall="test_accuracy", **columns)
 
 
 def plot(table: pl.DataFrame) -> go.Figure:
     figure = go.Figure()
     shown: set[str] = set()
-    for run in table.partition_by("d_model", "trainable", "seed", maintain_order=True):
-        trainable = run["trainable"][0]
-        name = style.REGIME_NAMES[trainable]
+    for run in table.partition_by("d_model", "trainable", *MEMORIZATION_IN_CODE, "seed", maintain_order=True):
+        trainable, rate = run["trainable"][0], run["learning_rate"][0]
+        name = f"{style.REGIME_NAMES[trainable]}, learning rate {rate:g}"
         figure.add_scatter(
             x=run["step"].to_list(), y=run["recall"].to_list(), name=name, legendgroup=name,
             mode="lines" if len(run) > 1 else "markers",
-            line={"color": style.REGIME_COLOURS[trainable], "width": 1.5}, showlegend=name not in shown,
+            line={"color": style.REGIME_COLOURS[trainable], "width": 1.5, "dash": _dash(rate)},
+            showlegend=name not in shown,
             hovertemplate=f"seed {run['seed'][0]}, step %{{x:,}}: %{{y:.1%}}<extra>{name}</extra>",
         )  # fmt: skip
         shown.add(name)
@@ -45,12 +49,17 @@ def plot(table: pl.DataFrame) -> go.Figure:
     return figure.update_layout(margin_r=80)
 
 
+def _dash(learning_rate: float) -> str:
+    return "solid" if learning_rate == MEMORIZATION_IN_CODE["learning_rate"] else "dash"
+
+
 FIGURE = Figure(
     name="figure8_memorization",
     title="Figure 8: memorization curves",
     caption=(
         "Share of the random labels that models recall, during training: one line for each seed. Watch where each kind "
-        "of model levels off. All pairs are trained on and tested. Dotted: guessing."
+        "of model levels off. All pairs are trained on and tested. Solid: with learning rate and weight decay of the "
+        "official code; dashed: of the paper's text. Dotted: guessing."
     ),
     experiment="memorization",
     compute=compute,

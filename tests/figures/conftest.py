@@ -9,7 +9,7 @@ import pytest
 from corpus_references import made_up_corpus
 
 from rtinterp.experiments import SCALES, Scale
-from rtinterp.experiments.scales import ImitationBudget, LanguageBudget, TaskBudget
+from rtinterp.experiments.scales import MEMORIZATION_IN_CODE, ImitationBudget, LanguageBudget, TaskBudget
 from rtinterp.figures import FIGURES
 from rtinterp.models.spec import ModelSpec
 from rtinterp.store import RunStore
@@ -35,7 +35,7 @@ def tiny_scale() -> Iterator[str]:
     tasks = (ModularAddition(p=13), NeedleInAHaystack(4, 16), DecimalAddition(2), ParenthesisBalancing(5))
     SCALES[TINY] = Scale(
         algorithmic=tuple(tiny_budget(task) for task in tasks),
-        memorization=tiny_budget(Memorization(n_keys=6)),
+        memorization=tiny_budget(Memorization(n_keys=6)).with_training(**MEMORIZATION_IN_CODE),
         imitation=ImitationBudget((4, 8), 5, 16, ModelSpec(16, n_layers=3), TRAINING, TRAINING),
         language=LanguageBudget(300, 16, (8, 16), (2, 3), 4, TRAINING, TRAINING),
     )

@@ -46,7 +46,12 @@ def test_table_3_counts_bits_and_parameters(runs_of) -> None:
         assert row["bits_recalled"] == pytest.approx(n_recalled * math.log(6, 2))
         assert row["bits_per_parameter"] == pytest.approx(n_recalled * math.log(6, 2) / n_parameters)
     rows = list(zip(*table3_memorization.plot(table).data[0].cells.values, strict=True))
-    random, normal = rows
+    assert len(rows) == 4
+    random, normal, *in_text = rows
+    assert "rate 0.005, decay 0.0001" in random[0]
+    assert all("rate 0.001, decay 0.001" in row[0] for row in in_text)
+    # The paper's numbers came from its code.
+    assert [(row[2], row[6]) for row in in_text] == [("", "")] * 2
     assert random[1].startswith("16.7")
     assert "13.9 to 19.4" in random[1]
     assert random[2] == "4.5"
@@ -81,11 +86,11 @@ def test_figure_8_draws_the_history_of_every_seed(runs_of) -> None:
     assert [list(trace.x) for trace in figure.data] == [[10, 20, 30]] * len(runs)
     drawn = [(trace.name, list(trace.y)) for trace in figure.data]
     names = {"embeddings": "random transformer", "all": "fully trained"}
-    expected = [(names[run.spec.trainable], run.history["test_accuracy"].to_list()) for run in runs]
-    for (name, heights), (expected_name, expected_heights) in zip(drawn, expected, strict=True):
-        assert name == expected_name
-        assert heights == pytest.approx(expected_heights)
-    assert [trace.showlegend for trace in figure.data] == [True, False, True, False]
+    for (name, heights), run in zip(drawn, runs, strict=True):
+        assert name == f"{names[run.spec.trainable]}, learning rate {run.spec.training.learning_rate:g}"
+        assert heights == pytest.approx(run.history["test_accuracy"].to_list())
+    assert [trace.showlegend for trace in figure.data] == [True, False] * 4
+    assert [trace.line.dash for trace in figure.data] == ["solid"] * 4 + ["dash"] * 4
     assert figure.layout.shapes[0].y0 == pytest.approx(1 / 6)
 
 
