@@ -20,6 +20,7 @@ def accuracy(model: Model, batch: Batch) -> float:
     """Fraction of scored predictions whose most likely token is right (micro average), in [0, 1].
 
     Runs the model with the hooks it has, so ``with model.hooks(...): accuracy(model, batch)`` measures an intervention.
+    A model from ``build_model`` or a run may be on another device than the batch.
 
     Raises:
         ValueError: the batch scores nothing.
@@ -48,5 +49,5 @@ def _right(model: Model, batch: Batch) -> tuple[Bool[Tensor, "batch pos"], Bool[
         raise ValueError("no position of the batch is scored; a task's sample() and test_set() score at least one")
     # The last scored position is followed by its target; nothing after that is read.
     n_pos = int(batch.scored.any(dim=0).nonzero().max()) + 1
-    predicted = model(batch.tokens[:, :n_pos]).argmax(dim=-1)
+    predicted = model(batch.tokens[:, :n_pos]).argmax(dim=-1).to(batch.tokens.device)
     return predicted == batch.tokens[:, 1 : n_pos + 1], batch.scored[:, :n_pos]

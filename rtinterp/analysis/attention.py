@@ -176,7 +176,7 @@ def other_values_score(
     kept = n_others > 0
     if not kept.any():
         raise ValueError("no query has another value before it; pass sequences with at least two values")
-    share = (others[kept] / n_others[kept, None]).to(patterns.dtype)
+    share = (others[kept] / n_others[kept, None]).to(patterns)
     weights = patterns[:, batch_index[kept], :, query_pos[kept]]  # [occurrence layer head key_pos]
     return torch.einsum("olhk,ok->lh", weights, share) / kept.sum()
 

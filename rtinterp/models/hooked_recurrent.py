@@ -71,8 +71,11 @@ class HookedRecurrent(HookedRootModule):
     def forward(
         self, tokens: Int64[Tensor, "batch pos"], stop_at_layer: int | None = None
     ) -> Float[Tensor, "batch pos d_vocab"] | Float[Tensor, "batch pos d_model"]:
-        """Logits of the next token at every position, or what the layer ``stop_at_layer`` would have read."""
-        x = self.hook_embed(F.embedding(tokens, self.W_E))
+        """Logits of the next token at every position, or what the layer ``stop_at_layer`` would have read.
+
+        Like HookedTransformer, takes tokens from any device.
+        """
+        x = self.hook_embed(F.embedding(tokens.to(self.W_E.device), self.W_E))
         for layer in self.layers[:stop_at_layer]:
             x = layer(x)
         return x @ self.W_U + self.b_U if stop_at_layer is None else x
