@@ -11,8 +11,10 @@ from torch import Tensor
 
 from rtinterp.models.spec import LAYER_NORM_EPS
 
-#: Below it a convolution is no faster than a plain product.
-CONVOLVED_FROM_COLUMNS = 512
+#: Below these a convolution is no faster than a plain product.
+CONVOLVED_FROM_COLUMNS, CONVOLVED_FROM_ROWS = 512, 1024
+#: A convolution is compiled for every number of rows that it meets, so it gets multiples of this one alone.
+ROWS_PER_CONVOLUTION = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Affine:
 
     def __call__(self, x: Float[Tensor, "model row d_in"]) -> Float[Tensor, "model row d_out"]:
         x = x.to(self.weight.dtype)
-        if self.kernel is not None:
+        if self._convolves(x):
             return self._convolved(x)
         return torch.bmm(x, self.weight) if self.bias is None else torch.baddbmm(self.bias, x, self.weight)
 
@@ -40,7 +42,7 @@ class Affine:
         """The sum in the residual's precision."""
         if residual.dtype != self.weight.dtype:
             return residual + self(x)
-        if self.kernel is not None:
+        if self._convolves(x):
             return self._convolved(x).add_(residual)
         return torch.baddbmm(residual if self.bias is None else residual + self.bias, x, self.weight)
 
@@ -64,6 +66,10 @@ class Affine:
         if not wide or self.weight.is_cuda or self.weight.dtype != torch.float32 or self.weight.requires_grad:
             return self
         return dataclasses.replace(self, kernel=self.weight[0].T.contiguous()[..., None, None])
+
+    def _convolves(self, x: Float[Tensor, "model row d_in"]) -> bool:
+        n_rows = x.shape[1]
+        return self.kernel is not None and n_rows >= CONVOLVED_FROM_ROWS and n_rows % ROWS_PER_CONVOLUTION == 0
 
     def _convolved(self, x: Float[Tensor, "1 row d_in"]) -> Float[Tensor, "1 row d_out"]:
         """Rows are the image's pixels, columns its channels, stored last."""

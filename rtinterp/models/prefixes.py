@@ -50,18 +50,20 @@ class Entries:
     positions: Int64[Tensor, "model entry"]
 
 
-def share_entries(chunks: Sequence[Prefixes], n_pos: int) -> tuple[Entries, list[Prefixes]]:
+def share_entries(chunks: Sequence[Prefixes], n_pos: int, row_multiple: int = 1) -> tuple[Entries, list[Prefixes]]:
     """The distinct entries of all chunks, and the chunks with ``entries`` pointing to them.
 
     Args:
         n_pos: more than any position.
+        row_multiple: what the number of entries is to be a multiple of, where there are many; the last are then unused.
     """
     keys = torch.cat([chunk.tokens * n_pos + chunk.positions for chunk in chunks], dim=1)
     in_order, order = keys.sort(dim=1)
     is_first = torch.ones_like(in_order, dtype=torch.bool)
     is_first[:, 1:] = in_order[:, 1:] != in_order[:, :-1]
     rank = is_first.cumsum(1) - 1
-    distinct = torch.zeros_like(keys[:, : int(rank.amax()) + 1]).scatter_(1, rank, in_order)
+    n_entries = _rounded_up(int(rank.amax()) + 1, row_multiple)
+    distinct = keys.new_zeros(len(keys), n_entries).scatter_(1, rank, in_order)
     entries = torch.empty_like(keys).scatter_(1, order, rank).split([c.tokens.shape[1] for c in chunks], dim=1)
     shared = [dataclasses.replace(chunk, entries=of_chunk) for chunk, of_chunk in zip(chunks, entries, strict=True)]
     return Entries(tokens=distinct // n_pos, positions=distinct % n_pos), shared
@@ -74,10 +76,15 @@ def order_by_prefix(tokens: Int64[Tensor, "model batch pos"], d_vocab: int) -> I
     return (tokens[..., :n_leading] * place_values).sum(-1).argsort(dim=-1, stable=True)
 
 
-def distinct_prefixes(tokens: Int64[Tensor, "model batch pos"], lengths: Int64[Tensor, "model batch"]) -> Prefixes:
+def distinct_prefixes(
+    tokens: Int64[Tensor, "model batch pos"], lengths: Int64[Tensor, "model batch"], row_multiple: int = 1
+) -> Prefixes:
     """The prefixes of the first ``lengths`` tokens of every sequence.
 
     Neighbouring sequences are compared, so ``order_by_prefix`` decides how much is shared, not what comes out.
+
+    Args:
+        row_multiple: what the number of rows is to be a multiple of, where there are many; the last are then unused.
     """
     n_models, _, n_pos = tokens.shape
     is_first = _first_occurrences(tokens, lengths)
@@ -85,7 +92,7 @@ def distinct_prefixes(tokens: Int64[Tensor, "model batch pos"], lengths: Int64[T
     # Rows grow along the batch: the last first occurrence so far is the one this sequence shares.
     row_at = row.masked_fill(~is_first, -1).cummax(1).values.clamp_(min=0)
     model, occurrence_of = is_first.flatten(1).nonzero(as_tuple=True)
-    n_rows = int(row.amax()) + 1
+    n_rows = _rounded_up(int(row.amax()) + 1, row_multiple)
     occurrence = tokens.new_zeros(n_models, n_rows)
     occurrence[model, row.flatten(1)[model, occurrence_of]] = occurrence_of
     return Prefixes(
@@ -102,6 +109,11 @@ def n_new_prefixes(
 ) -> Int64[Tensor, "model batch"]:
     """How many prefixes each sequence has that the sequence before it does not."""
     return _first_occurrences(tokens, lengths).sum(-1)
+
+
+def _rounded_up(n: int, multiple: int) -> int:
+    """Unless that could add more than a sixteenth."""
+    return n if n < 16 * multiple else -(-n // multiple) * multiple
 
 
 def _first_occurrences(

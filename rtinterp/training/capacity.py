@@ -7,6 +7,7 @@ import math
 import torch
 
 from rtinterp.models.bodies import model_parameters, trained_parameters
+from rtinterp.models.layers import CONVOLVED_FROM_COLUMNS, ROWS_PER_CONVOLUTION
 from rtinterp.training.packing import ChunkLimits
 from rtinterp.training.spec import RunSpec
 
@@ -34,6 +35,12 @@ def chunk_limits(spec: RunSpec, device: torch.device) -> ChunkLimits:
 
 def halved(limits: ChunkLimits) -> ChunkLimits:
     return ChunkLimits(n_rows=limits.n_rows // 2, n_places=limits.n_places // 2)
+
+
+def row_multiple(spec: RunSpec, device: torch.device) -> int:
+    """What the number of rows of a chunk is rounded up to, for the sake of the products that are convolutions."""
+    convolves = device.type == "cpu" and spec.model.d_model >= CONVOLVED_FROM_COLUMNS
+    return ROWS_PER_CONVOLUTION if convolves else 1
 
 
 def models_per_stack(spec: RunSpec, device: torch.device) -> int:

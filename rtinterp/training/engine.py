@@ -13,7 +13,8 @@ from rtinterp.models.bodies import StackedModel, stack_models, trained_parameter
 from rtinterp.models.fingerprint import fingerprint
 from rtinterp.models.initialisation import initial_tensors
 from rtinterp.tasks import Batch
-from rtinterp.training.capacity import CapacityError, chunk_limits, halved, is_out_of_memory
+from rtinterp.training.allocation import keep_freed_memory
+from rtinterp.training.capacity import CapacityError, chunk_limits, halved, is_out_of_memory, row_multiple
 from rtinterp.training.checkpoint import EngineState
 from rtinterp.training.evaluation import Evaluation, evaluate, n_counted, summed_loss
 from rtinterp.training.imitation import imitated, with_target_distributions
@@ -46,6 +47,8 @@ class Engine:
         if any(spec.with_seed(self.spec.seed) != self.spec for spec in specs):
             raise ValueError("stacked runs may differ in their seed alone")
         check_precision(self.spec.training.precision, device)
+        if device.type == "cpu":
+            keep_freed_memory()
         task, model = self.spec.task, self.spec.model
         initial = [initial_tensors(model, task.d_vocab, task.n_ctx, spec.seed) for spec in specs]
         trained = trained_parameters(model, task.d_vocab, task.n_ctx, self.spec.trainable)
@@ -174,7 +177,8 @@ class Engine:
         return self._test_batch
 
     def _pack(self, batches: list[Batch]) -> PackedBatch:
-        batch = pack(batches, self.spec.task.d_vocab, self._limits)
+        multiple = row_multiple(self.spec, self._device)
+        batch = pack(batches, self.spec.task.d_vocab, self._limits, multiple)
         return batch if self._imitated is None else with_target_distributions(batch, self._imitated)
 
     def _layout(self, dtype: torch.dtype) -> StackedModel:

@@ -60,11 +60,12 @@ class PackedBatch:
     chunks: list[Chunk]
 
 
-def pack(batches: Sequence[Batch], d_vocab: int, limits: ChunkLimits) -> PackedBatch:
+def pack(batches: Sequence[Batch], d_vocab: int, limits: ChunkLimits, row_multiple: int = 1) -> PackedBatch:
     """One batch per model, longest sequences first, those that begin alike together, cut into chunks.
 
     Args:
         batches: of equal size, on one device.
+        row_multiple: the numbers of prefixes and of entries are rounded up to multiples of it.
 
     Raises:
         ValueError: nothing is scored, or the last position is.
@@ -79,10 +80,10 @@ def pack(batches: Sequence[Batch], d_vocab: int, limits: ChunkLimits) -> PackedB
     # Rank by rank, the most that any model has.
     longest, most_new = torch.stack([lengths.amax(0), n_new.amax(0)]).tolist()
     chunks = [
-        _chunk(tokens[:, rows, : n_pos + 1], positions[:, rows], counted[:, rows], d_vocab)
+        _chunk(tokens[:, rows, : n_pos + 1], positions[:, rows], counted[:, rows], d_vocab, row_multiple)
         for rows, n_pos in _cut(longest, most_new, len(batches), limits)
     ]
-    entries, prefixes = share_entries([chunk.prefixes for chunk in chunks], tokens.shape[-1])
+    entries, prefixes = share_entries([chunk.prefixes for chunk in chunks], tokens.shape[-1], row_multiple)
     shared = [dataclasses.replace(c, prefixes=of_chunk) for c, of_chunk in zip(chunks, prefixes, strict=True)]
     return PackedBatch(entries, shared)
 
@@ -92,11 +93,12 @@ def _chunk(
     positions: Int64[Tensor, "model batch scored"],
     counted: Bool[Tensor, "model batch scored"],
     d_vocab: int,
+    row_multiple: int,
 ) -> Chunk:
     order = order_by_prefix(tokens, d_vocab)
     tokens, positions, counted = (_reorder(x, order) for x in (tokens, positions, counted))
     return Chunk(
-        prefixes=distinct_prefixes(tokens[..., :-1], positions[..., -1] + 1),
+        prefixes=distinct_prefixes(tokens[..., :-1], positions[..., -1] + 1, row_multiple),
         scored_positions=positions,
         targets=tokens.gather(-1, positions + 1),
         counted=counted,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
@@ -62,3 +64,9 @@ def test_both_renderings_hold_every_row() -> None:
 
 def test_without_counterparts_it_is_empty() -> None:
     assert paper_vs_ours({"figure7_width": runs("test_accuracy", [0.5])}).is_empty()
+
+
+def test_the_readme_shows_the_table_that_is_committed() -> None:
+    repository = Path(__file__).parents[2]
+    committed = pl.read_csv(repository / "figures" / "data" / "paper_vs_ours.csv", infer_schema_length=None)
+    assert as_markdown(committed) in (repository / "README.md").read_text(encoding="utf-8")

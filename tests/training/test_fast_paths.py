@@ -80,12 +80,47 @@ def test_frozen_products_as_convolutions(
     """As wide single models on a CPU compute them; the planted biases are not zero."""
     spec = run(task, body, 9, trainable, 3)
     plain = Engine([spec], CPU)
-    monkeypatch.setattr(layers, "CONVOLVED_FROM_COLUMNS", 1)
+    for name in ("CONVOLVED_FROM_COLUMNS", "CONVOLVED_FROM_ROWS", "ROWS_PER_CONVOLUTION"):
+        monkeypatch.setattr(layers, name, 1)
     convolved = Engine([spec], CPU)
     assert convolved._layout(torch.float32).blocks[0].attention.qkv.kernel is not None
     for _ in range(20):
         assert convolved.step().item() == pytest.approx(plain.step().item(), rel=1e-4, abs=1e-5)
     assert distance(convolved.trained_tensors(0), plain.trained_tensors(0)) < 1e-3
+
+
+@pytest.mark.usefixtures("large_weights")
+@pytest.mark.parametrize("trainable", ["embeddings", "all"])
+@pytest.mark.parametrize("task", TASKS, ids=str)
+def test_rows_that_fill_up_a_multiple_change_nothing(
+    task: Task, trainable: Trainable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = [run(task, ModelSpec(d_model=8), 150, trainable, seed) for seed in (0, 3)]
+    plain, filled = Engine(specs, CPU), Engine(specs, CPU)
+    monkeypatch.setattr(engine_module, "row_multiple", lambda *_: 3)
+    batch = filled.next_packed_batch()
+    n_rows = [chunk.prefixes.tokens.shape[1] for chunk in batch.chunks]
+    assert all(n % 3 == 0 for n in n_rows if n >= 16 * 3)
+    assert max(n_rows) >= 16 * 3
+    assert len(batch.entries.tokens[0]) % 3 == 0 or len(batch.entries.tokens[0]) < 16 * 3
+    filled = Engine(specs, CPU)
+    losses = filled.backward().tolist()
+    monkeypatch.setattr(engine_module, "row_multiple", lambda *_: 1)
+    assert losses == pytest.approx(plain.backward().tolist(), rel=1e-5)
+    for name in plain.trained:
+        expected = plain.parameters[name].grad
+        assert (filled.parameters[name].grad - expected).norm() <= 1e-4 * expected.norm() + 1e-6, name
+
+
+def test_convolutions_get_whole_multiples_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each new number of rows would be compiled."""
+    met = set()
+    convolved = layers.Affine._convolved
+    monkeypatch.setattr(layers.Affine, "_convolved", lambda self, x: (met.add(x.shape[1]), convolved(self, x))[1])
+    spec = dataclasses.replace(small_run(NeedleInAHaystack(), batch_size=100), model=ModelSpec(d_model=512))
+    Engine([spec], CPU).step()
+    assert met
+    assert all(n >= layers.CONVOLVED_FROM_ROWS and n % layers.ROWS_PER_CONVOLUTION == 0 for n in met)
 
 
 def few_and_many_scored() -> tuple[Task, Task]:
