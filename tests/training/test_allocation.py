@@ -11,13 +11,12 @@ import pytest
 from rtinterp.training import allocation
 from rtinterp.training.allocation import keep_freed_memory
 
-#: Page faults of taking 20 MB ten times over.
+#: Page faults of taking 80 MB and giving them back, ten times; without our setting mostly 20,000, since glibc learns.
 FAULTS = """
-import resource, sys
+import resource
 import torch
-if sys.argv[1] == "kept":
-    from rtinterp.training.allocation import keep_freed_memory
-    assert keep_freed_memory()
+from rtinterp.training.allocation import keep_freed_memory
+assert keep_freed_memory()
 torch.set_num_threads(1)
 take = lambda: [torch.zeros(5_000_000) for _ in range(4)]
 for _ in range(5):
@@ -31,11 +30,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="needs glibc")
 def test_memory_that_is_taken_again_costs_no_page_faults() -> None:
-    faults = {
-        how: int(subprocess.run([sys.executable, "-c", FAULTS, how], check=True, capture_output=True).stdout)
-        for how in ("kept", "returned")
-    }
-    assert faults["kept"] < 0.1 * faults["returned"]
+    answer = subprocess.run([sys.executable, "-c", FAULTS], check=True, capture_output=True)
+    assert int(answer.stdout) < 100
 
 
 def test_other_systems_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
