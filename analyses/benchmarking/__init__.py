@@ -15,6 +15,7 @@ command repeats them. Take them as hints.
 | stacks of as many models as fill the caches, not all seeds | equal | per seed, one is about as fast as four from width 256 (measured once) | yes |
 | frozen float32 products as 1x1 convolutions (oneDNN) | products 1.2 to 1.4 times as fast when alone, so 15 % less | 7 to 9 % less from width 512 (14 paired turns), 11 % more at 256: every new number of rows is compiled anew | from width 512 |
 | two processes of one thread instead of one of two | up to 2 times the steps of one thread | alone, a step of modular addition takes 190 ms on one thread and 107 on two at width 512, 25 and 15 at 128: two processes take 1.13 and 1.19 times as many steps | yes: `make figures`, `--workers` |
-| freed memory not returned to the system (`MALLOC_TRIM_THRESHOLD_`) | 5 % less: a step of needle(30) at width 512 has 25,000 to 41,000 page faults, then 7,000 to 13,000 | 0 to 9 % less (3 pairs) | no: it is for the whole process, whose memory it keeps |
+| freed memory kept (mallopt, rtinterp/training/allocation.py) | 5 % less: a step of needle(30) at width 512 had 25,000 to 80,000 page faults | 2 to 6 % less in 4 pairs; with the next row 9 % (3 pairs) | yes |
+| rows in multiples of 64, so that few convolutions are compiled; none below 1024 rows | 10 % less | alone, 20 ms instead of 50 for a product of 2000 rows of new number; of a step 0 to 8 %; modular addition at width 512 on one thread 8 % less without any | yes |
 | torch.compile of norm, MLP and residual | fused gelu | 0.8 to 1.4 of the time, half a minute to compile | no |
 """
