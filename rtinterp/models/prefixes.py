@@ -17,6 +17,9 @@ from torch import Tensor
 #: Bits of a non-negative int64, into which the leading tokens are packed to sort sequences that begin alike together.
 SORT_KEY_BITS = 63
 
+#: Fewer rows than so many multiples are not rounded up to a multiple: it would add more than a sixteenth.
+ROUNDED_FROM_MULTIPLES = 16
+
 
 @dataclasses.dataclass(frozen=True)
 class Prefixes:
@@ -112,8 +115,8 @@ def n_new_prefixes(
 
 
 def _rounded_up(n: int, multiple: int) -> int:
-    """Unless that could add more than a sixteenth."""
-    return n if n < 16 * multiple else -(-n // multiple) * multiple
+    """Where it adds little."""
+    return n if n < ROUNDED_FROM_MULTIPLES * multiple else -(-n // multiple) * multiple
 
 
 def _first_occurrences(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from training_references import CPU, TASKS, distance, mean_loss, small_run, unstacked
 
-from rtinterp.models import layers
+from rtinterp.models import layers, prefixes
 from rtinterp.models.initialisation import initial_tensors
 from rtinterp.models.regimes import Trainable
 from rtinterp.models.spec import ModelSpec
@@ -100,9 +100,9 @@ def test_rows_that_fill_up_a_multiple_change_nothing(
     monkeypatch.setattr(engine_module, "row_multiple", lambda *_: 3)
     batch = filled.next_packed_batch()
     n_rows = [chunk.prefixes.tokens.shape[1] for chunk in batch.chunks]
-    assert all(n % 3 == 0 for n in n_rows if n >= 16 * 3)
-    assert max(n_rows) >= 16 * 3
-    assert len(batch.entries.tokens[0]) % 3 == 0 or len(batch.entries.tokens[0]) < 16 * 3
+    assert all(n % 3 == 0 for n in n_rows if n >= prefixes.ROUNDED_FROM_MULTIPLES * 3)
+    assert max(n_rows) >= prefixes.ROUNDED_FROM_MULTIPLES * 3
+    assert len(batch.entries.tokens[0]) % 3 == 0 or len(batch.entries.tokens[0]) < prefixes.ROUNDED_FROM_MULTIPLES * 3
     filled = Engine(specs, CPU)
     losses = filled.backward().tolist()
     monkeypatch.setattr(engine_module, "row_multiple", lambda *_: 1)
