@@ -226,3 +226,12 @@ def test_divergence_ends_in_a_line_with_the_step(runs: Path, capsys: pytest.Capt
     assert "at step" in capsys.readouterr().err
     assert RunStore(runs).run_ids() == []
     assert "at step" in RunStore(runs).failed()[0].reason
+
+
+def test_a_wrong_width_is_told_without_the_pages_of_a_library() -> None:
+    code = "from rtinterp.cli import main; main()"
+    arguments = ["train", "modular_addition", "--d-model", "18", "--n-steps", "2", "--batch-size", "4"]
+    told = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert told.returncode == 2
+    assert "d_model=18 is not a multiple of n_heads=4" in told.stderr
+    assert "http" not in told.stderr
