@@ -15,6 +15,8 @@ from rtinterp.models.spec import LAYER_NORM_EPS
 CONVOLVED_FROM_COLUMNS, CONVOLVED_FROM_ROWS = 512, 1024
 #: A convolution is compiled for every number of rows that it meets, so it gets multiples of this one alone.
 ROWS_PER_CONVOLUTION = 64
+#: From this width on a convolution is faster whatever the rows.
+ALWAYS_CONVOLVED_FROM_COLUMNS = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +70,9 @@ class Affine:
         return dataclasses.replace(self, kernel=self.weight[0].T.contiguous()[..., None, None])
 
     def _convolves(self, x: Float[Tensor, "model row d_in"]) -> bool:
-        n_rows = x.shape[1]
-        return self.kernel is not None and n_rows >= CONVOLVED_FROM_ROWS and n_rows % ROWS_PER_CONVOLUTION == 0
+        if self.kernel is None or min(self.weight.shape[1:]) >= ALWAYS_CONVOLVED_FROM_COLUMNS:
+            return self.kernel is not None
+        return x.shape[1] >= CONVOLVED_FROM_ROWS and x.shape[1] % ROWS_PER_CONVOLUTION == 0
 
     def _convolved(self, x: Float[Tensor, "1 row d_in"]) -> Float[Tensor, "1 row d_out"]:
         """Rows are the image's pixels, columns its channels, stored last."""
