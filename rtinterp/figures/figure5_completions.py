@@ -104,7 +104,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
         [_wrapped(f"{prompt}…", PROMPT_CHARACTERS), *(_wrapped(f"…{text}", LINE_CHARACTERS) for text in texts)]
         for prompt, texts in zip(random["prompt"], continuations, strict=True)
     ]
-    header = ["a held-out story begins", *(style.REGIME_NAMES[t] for t in RANDOM_AND_NORMAL), "the story itself"]
+    header = ["held-out prompt", *(style.REGIME_NAMES[t] for t in RANDOM_AND_NORMAL), "the story itself"]
     figure = style.table_figure(header, rows, list(COLUMN_WIDTHS))
     sampling = f"temperature {first['temperature'][0]:g}, the {first['top_k'][0]} likeliest tokens"
     title = f"Figure 5: completions of seed {first['seed'][0]} ({sampling})"
