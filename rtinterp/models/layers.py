@@ -70,9 +70,12 @@ class Affine:
         return dataclasses.replace(self, kernel=self.weight[0].T.contiguous()[..., None, None])
 
     def _convolves(self, x: Float[Tensor, "model row d_in"]) -> bool:
-        if self.kernel is None or min(self.weight.shape[1:]) >= ALWAYS_CONVOLVED_FROM_COLUMNS:
-            return self.kernel is not None
-        return x.shape[1] >= CONVOLVED_FROM_ROWS and x.shape[1] % ROWS_PER_CONVOLUTION == 0
+        if self.kernel is None:
+            return False
+        if min(self.weight.shape[1:]) >= ALWAYS_CONVOLVED_FROM_COLUMNS:
+            return True
+        n_rows = x.shape[1]
+        return n_rows >= CONVOLVED_FROM_ROWS and n_rows % ROWS_PER_CONVOLUTION == 0
 
     def _convolved(self, x: Float[Tensor, "1 row d_in"]) -> Float[Tensor, "1 row d_out"]:
         """Rows are the image's pixels, columns its channels, stored last."""
