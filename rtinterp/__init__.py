@@ -9,28 +9,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rtinterp.models.hooked import build_model as build_model
-    from rtinterp.models.recurrent_spec import RecurrentSpec as RecurrentSpec
+    from rtinterp.models.recurrent.spec import RecurrentSpec as RecurrentSpec
     from rtinterp.models.regimes import freeze as freeze
-    from rtinterp.models.spec import ModelSpec as ModelSpec
+    from rtinterp.models.transformer.hooked import build_model as build_model
+    from rtinterp.models.transformer.spec import ModelSpec as ModelSpec
     from rtinterp.store.run_store import RunStore as RunStore
     from rtinterp.store.run_store import StoreError as StoreError
+    from rtinterp.training.loop import DivergenceError as DivergenceError
+    from rtinterp.training.loop import train as train
     from rtinterp.training.run import Run as Run
     from rtinterp.training.spec import RunSpec as RunSpec
     from rtinterp.training.spec import TrainSpec as TrainSpec
-    from rtinterp.training.train import DivergenceError as DivergenceError
-    from rtinterp.training.train import train as train
 
 _HOME = {
-    "ModelSpec": "rtinterp.models.spec",
-    "RecurrentSpec": "rtinterp.models.recurrent_spec",
-    "build_model": "rtinterp.models.hooked",
+    "ModelSpec": "rtinterp.models.transformer.spec",
+    "RecurrentSpec": "rtinterp.models.recurrent.spec",
+    "build_model": "rtinterp.models.transformer.hooked",
     "freeze": "rtinterp.models.regimes",
     "TrainSpec": "rtinterp.training.spec",
     "RunSpec": "rtinterp.training.spec",
     "Run": "rtinterp.training.run",
-    "train": "rtinterp.training.train",
-    "DivergenceError": "rtinterp.training.train",
+    "train": "rtinterp.training.loop",
+    "DivergenceError": "rtinterp.training.loop",
     "RunStore": "rtinterp.store.run_store",
     "StoreError": "rtinterp.store.run_store",
 }

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rtinterp.models.initialisation import initial_tensors
-from rtinterp.models.recurrent_spec import RecurrentSpec
+from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.training.optimiser import learning_rate
 from rtinterp.training.spec import RunSpec
 from rtinterp.training.stream import TrainingStream

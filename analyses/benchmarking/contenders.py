@@ -14,15 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarking.python_samplers import python_sampler, scored_like
-from rtinterp.models.hooked import build_model
 from rtinterp.models.regimes import freeze
-from rtinterp.models.spec import LAYER_NORM_EPS
+from rtinterp.models.transformer.hooked import build_model
+from rtinterp.models.transformer.spec import LAYER_NORM_EPS
 from rtinterp.tasks import Batch
 from rtinterp.training.engine import Engine
+from rtinterp.training.loop import stacks
 from rtinterp.training.optimiser import learning_rate
 from rtinterp.training.spec import Precision, RunSpec
 from rtinterp.training.stream import TrainingStream
-from rtinterp.training.train import stacks
 
 TEST_SEQUENCES_AT_ONCE = 500
 

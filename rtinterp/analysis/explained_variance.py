@@ -18,7 +18,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from transformer_lens import HookedTransformer
 
-    from rtinterp.models.hooked_recurrent import HookedRecurrent
+    from rtinterp.models.recurrent.hooked import HookedRecurrent
 
 TOP_K = 10
 """Components and coordinates counted in the paper's tables 4, 5 and 7."""

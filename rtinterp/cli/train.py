@@ -12,7 +12,7 @@ import tyro
 
 from rtinterp.cli import unknown
 from rtinterp.models.regimes import Trainable
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.store import RunStore
 from rtinterp.store.record import read_spec
 from rtinterp.tasks import TASKS, LanguageModelling, Task, open_corpus

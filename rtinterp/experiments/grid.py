@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from rtinterp.experiments.scales import MEMORIZATION_IN_TEXT, Scale, TaskBudget
-from rtinterp.models.recurrent_spec import RecurrentSpec
+from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.regimes import Trainable
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import Corpus, DecimalAddition, ModularAddition, NeedleInAHaystack
 from rtinterp.training.spec import RunSpec
 

@@ -6,7 +6,7 @@ import dataclasses
 
 from rtinterp.models.bodies import BodySpec
 from rtinterp.models.regimes import Trainable
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import (
     CircuitImitation,
     Corpus,

@@ -13,7 +13,7 @@ from rtinterp.experiments.grid import RANDOM_AND_NORMAL
 from rtinterp.figures import style
 from rtinterp.figures.curves import add_curve, log_axis
 from rtinterp.figures.figure import Figure, run_columns
-from rtinterp.models.hooked import build_model
+from rtinterp.models.transformer.hooked import build_model
 from rtinterp.tasks import CircuitImitation
 from rtinterp.training.imitation import target_spec
 from rtinterp.training.run import Run

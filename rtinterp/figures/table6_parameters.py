@@ -14,7 +14,7 @@ from rtinterp.figures.figure import Figure
 from rtinterp.models.bodies import BodySpec, trained_parameters
 from rtinterp.models.parameters import POSITIONAL_EMBEDDING, TOKEN_EMBEDDING, UNEMBEDDING, Parameter
 from rtinterp.models.regimes import Trainable
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import LanguageModelling, Task
 from rtinterp.training.run import Run
 

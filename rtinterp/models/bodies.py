@@ -13,16 +13,16 @@ from torch import Tensor
 from rtinterp.models.layers import Affine
 from rtinterp.models.parameters import Parameter, transformer_parameters
 from rtinterp.models.prefixes import Entries, Prefixes
-from rtinterp.models.recurrent import recurrent_parameters, stack_recurrent
-from rtinterp.models.recurrent_spec import RecurrentSpec
+from rtinterp.models.recurrent.spec import RecurrentSpec
+from rtinterp.models.recurrent.stacked import recurrent_parameters, stack_recurrent
 from rtinterp.models.regimes import Trainable, is_trained
-from rtinterp.models.spec import ModelSpec
-from rtinterp.models.stacked import stack_transformers
+from rtinterp.models.transformer.spec import ModelSpec
+from rtinterp.models.transformer.stacked import stack_transformers
 
 if TYPE_CHECKING:
     from transformer_lens import HookedTransformer
 
-    from rtinterp.models.hooked_recurrent import HookedRecurrent
+    from rtinterp.models.recurrent.hooked import HookedRecurrent
     from rtinterp.tasks import Task
 
 #: Each has ``name``, ``d_model``, ``n_layers``, ``widest_row`` and ``widest_place``.
@@ -65,7 +65,7 @@ class Body:
 def _hooked_transformer(
     task: Task, spec: ModelSpec, tensors: Mapping[str, Float32[Tensor, ...]], device: str
 ) -> HookedTransformer:
-    from rtinterp.models.hooked import hooked_transformer
+    from rtinterp.models.transformer.hooked import hooked_transformer
 
     return hooked_transformer(task, spec, tensors, device)
 
@@ -73,7 +73,7 @@ def _hooked_transformer(
 def _hooked_recurrent(
     task: Task, spec: RecurrentSpec, tensors: Mapping[str, Float32[Tensor, ...]], device: str
 ) -> HookedRecurrent:
-    from rtinterp.models.hooked_recurrent import hooked_recurrent
+    from rtinterp.models.recurrent.hooked import hooked_recurrent
 
     return hooked_recurrent(task, spec, tensors, device)
 

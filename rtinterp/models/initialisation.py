@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rtinterp.models.bodies import BodySpec, model_parameters
 from rtinterp.models.parameters import Parameter, body_parameters
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.spec import ModelSpec
 
 PHILOX_KEY_BYTES = 16
 SINUSOID_BASE = 10_000.0

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from rtinterp.models.spec import LAYER_NORM_EPS
+from rtinterp.models.transformer.spec import LAYER_NORM_EPS
 
 #: Below these a convolution is no faster than a plain product.
 CONVOLVED_FROM_COLUMNS, CONVOLVED_FROM_ROWS = 512, 1024

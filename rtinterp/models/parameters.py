@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.spec import ModelSpec
 
 GPT2_INIT_STD = 0.02
 

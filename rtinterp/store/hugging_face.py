@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from rtinterp.models.parameters import POSITIONAL_EMBEDDING, TOKEN_EMBEDDING, UNEMBEDDING, UNEMBEDDING_BIAS
-from rtinterp.models.spec import LAYER_NORM_EPS, ModelSpec
+from rtinterp.models.transformer.spec import LAYER_NORM_EPS, ModelSpec
 from rtinterp.store.errors import StoreError, explain, one_line
 from rtinterp.store.files import holds, write_file
 from rtinterp.training.run import Run

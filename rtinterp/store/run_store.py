@@ -21,9 +21,9 @@ from rtinterp.store.table import runs_table
 from rtinterp.store.training import tidy, train_into
 from rtinterp.store.waiting import wait_for
 from rtinterp.training.environment import resolve_device
+from rtinterp.training.loop import stacks
 from rtinterp.training.run import Run
 from rtinterp.training.spec import RunSpec
-from rtinterp.training.train import stacks
 
 UNFINISHED_PREFIX = ".saving-"
 TRAINING_FOLDER = ".training"

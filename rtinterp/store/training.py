@@ -21,8 +21,8 @@ from rtinterp.store.sizes import check_size
 from rtinterp.training.checkpoint import Checkpoint, Divergence
 from rtinterp.training.environment import describe_environment
 from rtinterp.training.interruption import Interruption
+from rtinterp.training.loop import train_stack_kept
 from rtinterp.training.spec import RunSpec
-from rtinterp.training.train import train_stack_kept
 
 if TYPE_CHECKING:
     from rtinterp.store.run_store import RunStore

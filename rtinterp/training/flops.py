@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
-from rtinterp.models.recurrent_spec import RecurrentSpec
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.recurrent.spec import RecurrentSpec
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import Batch
 from rtinterp.training.packing import ChunkLimits, pack
 from rtinterp.training.spec import RunSpec

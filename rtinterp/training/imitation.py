@@ -8,7 +8,7 @@ import torch
 
 from rtinterp.models.bodies import StackedModel, stack_models
 from rtinterp.models.initialisation import initial_tensors
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import CircuitImitation, Task
 from rtinterp.training.packing import PackedBatch
 

@@ -19,7 +19,7 @@ from rtinterp.training.spec import RunSpec
 if TYPE_CHECKING:
     from transformer_lens import HookedTransformer
 
-    from rtinterp.models.hooked_recurrent import HookedRecurrent
+    from rtinterp.models.recurrent.hooked import HookedRecurrent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Run:
     @functools.cached_property
     def initial_model(self) -> HookedTransformer | HookedRecurrent:
         """The same model before training, built at first use."""
-        from rtinterp.models.hooked import build_model
+        from rtinterp.models.transformer.hooked import build_model
 
         return build_model(self.spec.task, self.spec.model, self.spec.seed)
 

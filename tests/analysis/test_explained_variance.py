@@ -14,8 +14,8 @@ from rtinterp.analysis import (
     top_k_component_share,
     top_k_coordinate_share,
 )
-from rtinterp.models.hooked import build_model
-from rtinterp.models.recurrent_spec import RecurrentSpec
+from rtinterp.models.recurrent.spec import RecurrentSpec
+from rtinterp.models.transformer.hooked import build_model
 from rtinterp.tasks import ModularAddition
 
 D = 24

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 
 from rtinterp.analysis import complete, generation, nats_per_token, perplexity
-from rtinterp.models.hooked import build_model
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.hooked import build_model
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import Batch, DecimalAddition
 
 if TYPE_CHECKING:

@@ -14,14 +14,14 @@ from corpus_references import made_up_corpus, write_corpus
 
 from rtinterp.cli import main
 from rtinterp.cli.curve import HEIGHT, text_curve
-from rtinterp.models.recurrent_spec import RecurrentSpec
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.recurrent.spec import RecurrentSpec
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.store import RunStore
 from rtinterp.store.failures import Failure
 from rtinterp.tasks import Memorization, ModularAddition
+from rtinterp.training.loop import train
 from rtinterp.training.run import Run
 from rtinterp.training.spec import RunSpec, TrainSpec
-from rtinterp.training.train import train
 
 TRAINING = TrainSpec(n_steps=4, batch_size=4, n_warmup_steps=0, steps_per_evaluation=2)
 SPECS = [

@@ -13,7 +13,7 @@ from rtinterp.cli import sweep as sweep_command
 from rtinterp.executors.sweep import Report, Sweep
 from rtinterp.experiments import EXPERIMENTS, SCALES, Scale
 from rtinterp.experiments.scales import ImitationBudget, LanguageBudget, TaskBudget
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.store import RunStore
 from rtinterp.tasks import DecimalAddition, Memorization, ModularAddition, NeedleInAHaystack, ParenthesisBalancing
 from rtinterp.training import peak

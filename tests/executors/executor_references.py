@@ -16,7 +16,7 @@ from rich.console import Console
 from rtinterp.executors.slurm import SlurmOptions
 from rtinterp.executors.sweep import Report, Sweep, train
 from rtinterp.executors.workers import Executor, plan_workers
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.store import RunStore
 from rtinterp.tasks import DecimalAddition, ModularAddition
 from rtinterp.training.spec import RunSpec, TrainSpec

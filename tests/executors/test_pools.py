@@ -10,7 +10,7 @@ from corpus_references import made_up_corpus, write_corpus
 from executor_references import EXECUTORS, Killer, contents, its_worker, stack, swept, training_process
 
 from rtinterp.executors import pools, sweep
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.store import RunStore
 from rtinterp.tasks import LanguageModelling, open_corpus
 from rtinterp.training.spec import RunSpec

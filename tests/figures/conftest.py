@@ -11,7 +11,7 @@ from corpus_references import made_up_corpus
 from rtinterp.experiments import SCALES, Scale
 from rtinterp.experiments.scales import MEMORIZATION_IN_CODE, ImitationBudget, LanguageBudget, TaskBudget
 from rtinterp.figures import FIGURES
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.store import RunStore
 from rtinterp.tasks import (
     Corpus,

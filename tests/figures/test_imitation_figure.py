@@ -11,9 +11,9 @@ import torch
 
 from rtinterp.analysis import target_statistics
 from rtinterp.figures import FIGURES, figure6_imitation
-from rtinterp.models.hooked import hooked_transformer
 from rtinterp.models.initialisation import initial_tensors
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.hooked import hooked_transformer
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import CircuitImitation
 from rtinterp.training.run import Run
 

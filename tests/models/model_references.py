@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from rtinterp.models.initialisation import initial_tensors
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.spec import ModelSpec
 
 #: What a random transformer trains, written out.
 EMBEDDINGS = {"embed.W_E", "pos_embed.W_pos", "unembed.W_U"}

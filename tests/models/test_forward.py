@@ -10,11 +10,11 @@ import torch
 from model_references import UNEMBEDDING_BIAS, gpt2_logits, planted_tensors
 from torch import Tensor
 
-from rtinterp.models.hooked import hooked_transformer
 from rtinterp.models.initialisation import initial_tensors
 from rtinterp.models.prefixes import distinct_prefixes, share_entries
-from rtinterp.models.spec import ModelSpec
-from rtinterp.models.stacked import StackedTransformer, stack_transformers
+from rtinterp.models.transformer.hooked import hooked_transformer
+from rtinterp.models.transformer.spec import ModelSpec
+from rtinterp.models.transformer.stacked import StackedTransformer, stack_transformers
 from rtinterp.tasks import NeedleInAHaystack
 
 TASK = NeedleInAHaystack(max_pairs=4, n_values=16)

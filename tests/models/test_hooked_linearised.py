@@ -8,10 +8,10 @@ from model_references import planted_tensors
 from torch import Tensor
 
 from rtinterp.models.bodies import stack_models
-from rtinterp.models.hooked import build_model, hooked_transformer
 from rtinterp.models.prefixes import distinct_prefixes, share_entries
 from rtinterp.models.regimes import freeze
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.hooked import build_model, hooked_transformer
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import NeedleInAHaystack
 
 TASK = NeedleInAHaystack(max_pairs=4, n_values=16)

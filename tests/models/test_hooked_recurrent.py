@@ -12,9 +12,9 @@ from recurrent_references import CELLS, RECURRENT_SPECS, planted_recurrent, with
 from torch import Tensor
 
 from rtinterp.models.fingerprint import fingerprint
-from rtinterp.models.hooked import build_model
 from rtinterp.models.initialisation import initial_tensors
-from rtinterp.models.recurrent_spec import RecurrentSpec
+from rtinterp.models.recurrent.spec import RecurrentSpec
+from rtinterp.models.transformer.hooked import build_model
 from rtinterp.tasks import ModularAddition, NeedleInAHaystack
 
 TASK = NeedleInAHaystack(max_pairs=4, n_values=16)
@@ -104,7 +104,7 @@ def test_hooks_change_the_run_and_nothing_after() -> None:
     ids=["missing", "unknown"],
 )
 def test_a_hooked_model_needs_exactly_its_tensors(change, message: str) -> None:
-    from rtinterp.models.hooked_recurrent import hooked_recurrent
+    from rtinterp.models.recurrent.hooked import hooked_recurrent
 
     tensors = initial_tensors(RECURRENT_SPECS[0], TASK.d_vocab, TASK.n_ctx, seed=0)
     change(tensors)
@@ -113,7 +113,7 @@ def test_a_hooked_model_needs_exactly_its_tensors(change, message: str) -> None:
 
 
 def test_the_hooked_model_keeps_a_copy_of_its_tensors() -> None:
-    from rtinterp.models.hooked_recurrent import hooked_recurrent
+    from rtinterp.models.recurrent.hooked import hooked_recurrent
 
     tensors = initial_tensors(RECURRENT_SPECS[0], TASK.d_vocab, TASK.n_ctx, seed=0)
     expected = fingerprint(tensors)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rtinterp.models.hooked import build_model
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.hooked import build_model
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import NeedleInAHaystack
 
 TASK = NeedleInAHaystack(max_pairs=4, n_values=16)

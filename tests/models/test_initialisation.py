@@ -12,9 +12,9 @@ from model_references import gpt2, gpt2_state, python
 
 from rtinterp.models.bodies import model_parameters
 from rtinterp.models.fingerprint import fingerprint
-from rtinterp.models.hooked import build_model
 from rtinterp.models.initialisation import initial_body, initial_tensors, initialise
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.hooked import build_model
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import ModularAddition
 
 SPEC = ModelSpec(d_model=32, n_layers=3, n_heads=4)
@@ -27,7 +27,7 @@ GOLDEN_FINGERPRINT = "83d8f80bb94c7529332da5268a3db1d7628f0043e5a1744b465553b986
 PRINT_FINGERPRINT = """
 from rtinterp.models.fingerprint import fingerprint
 from rtinterp.models.initialisation import initial_tensors
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.spec import ModelSpec
 print(fingerprint(initial_tensors(ModelSpec(d_model=64, n_layers=2), 100, 40, seed=1)))
 """
 

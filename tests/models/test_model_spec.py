@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.spec import ModelSpec
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,12 @@ from torch import Tensor
 
 from rtinterp.models.bodies import model_parameters, stack_models, trained_parameters
 from rtinterp.models.fingerprint import fingerprint
-from rtinterp.models.hooked import build_model
 from rtinterp.models.initialisation import initial_tensors
 from rtinterp.models.prefixes import distinct_prefixes, share_entries
-from rtinterp.models.recurrent_spec import RecurrentSpec
+from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.regimes import TRAINABLE, freeze
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.hooked import build_model
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import NeedleInAHaystack
 
 TASK = NeedleInAHaystack(max_pairs=4, n_values=16)

@@ -7,9 +7,9 @@ import torch
 from model_references import EMBEDDINGS, UNEMBEDDING_BIAS
 
 from rtinterp.models.bodies import trained_parameters
-from rtinterp.models.hooked import build_model
 from rtinterp.models.regimes import TRAINABLE, freeze
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.hooked import build_model
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import ModularAddition
 
 #: None stands for everything but the unembedding bias.

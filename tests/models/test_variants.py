@@ -10,7 +10,7 @@ import torch
 from rtinterp.models.bodies import trained_parameters
 from rtinterp.models.initialisation import initial_tensors
 from rtinterp.models.regimes import TRAINABLE
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.spec import ModelSpec
 
 D_VOCAB, N_CTX = 11, 30
 

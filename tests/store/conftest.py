@@ -6,8 +6,8 @@ import pytest
 from store_references import tiny_spec
 
 from rtinterp.store import RunStore
+from rtinterp.training.loop import train
 from rtinterp.training.run import Run
-from rtinterp.training.train import train
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import ModularAddition
 from rtinterp.training.run import Run
 from rtinterp.training.spec import RunSpec, TrainSpec

@@ -10,12 +10,12 @@ import pytest
 import torch
 from store_references import tiny_spec
 
-from rtinterp.models.recurrent_spec import RecurrentSpec
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.recurrent.spec import RecurrentSpec
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.store import StoreError
 from rtinterp.store.hugging_face import export_gpt2
+from rtinterp.training.loop import train
 from rtinterp.training.run import Run
-from rtinterp.training.train import train
 
 
 def trained(model: ModelSpec | RecurrentSpec, trainable: str) -> Run:

@@ -13,12 +13,12 @@ from store_references import flip, same, tiny_spec
 
 from rtinterp.models.initialisation import initialise
 from rtinterp.models.parameters import Parameter
-from rtinterp.models.recurrent_spec import RecurrentSpec
+from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.store import RunStore, StoreError
 from rtinterp.store.portable import export_run, import_into, import_run, portable_bytes
+from rtinterp.training.loop import train
 from rtinterp.training.run import Run
 from rtinterp.training.spec import spec_from_json
-from rtinterp.training.train import train
 
 
 @pytest.mark.parametrize("trainable", ["embeddings", "all", "token_embedding+unembedding"])

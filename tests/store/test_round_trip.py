@@ -11,11 +11,11 @@ import safetensors.torch
 import torch
 from store_references import FILES, same, tiny_spec
 
-from rtinterp.models.recurrent_spec import RecurrentSpec
+from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.store import RunStore, StoreError
+from rtinterp.training.loop import train
 from rtinterp.training.run import Run
 from rtinterp.training.spec import spec_from_json
-from rtinterp.training.train import train
 
 REGIMES = ["embeddings", "all", "token_embedding+unembedding"]
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtinterp.models.recurrent_spec import RecurrentSpec
+from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.regimes import TRAINABLE
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.store import StoreError
 from rtinterp.store.contents import parse_spec
 from rtinterp.tasks import (

@@ -12,9 +12,9 @@ from store_references import same, tiny_spec
 
 from rtinterp.store import RunStore, StoreError
 from rtinterp.store.record import write_run
+from rtinterp.training.loop import train_stack_kept
 from rtinterp.training.run import Run
 from rtinterp.training.spec import RunSpec
-from rtinterp.training.train import train_stack_kept
 
 DISK_FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -13,8 +13,8 @@ from corpus_references import made_up_corpus
 from rtinterp.cli import main
 from rtinterp.experiments import SCALES, Scale
 from rtinterp.experiments.scales import ImitationBudget, LanguageBudget, TaskBudget
-from rtinterp.models.recurrent_spec import RecurrentSpec
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.recurrent.spec import RecurrentSpec
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.store import RunStore, training
 from rtinterp.tasks import (
     CircuitImitation,

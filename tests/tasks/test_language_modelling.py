@@ -17,7 +17,7 @@ import torch
 from corpus_references import TRAIN_MARKER, VALIDATION_MARKER, made_up_corpus, write_corpus
 from task_references import excess, windows
 
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import Corpus, LanguageModelling, corpus, language_modelling, open_corpus
 from rtinterp.training.spec import RunSpec, TrainSpec, spec_from_json, spec_to_json
 

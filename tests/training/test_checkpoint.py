@@ -11,17 +11,17 @@ import torch
 from corpus_references import made_up_corpus
 from training_references import CPU, small_run
 
-from rtinterp.models.recurrent_spec import RecurrentSpec
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.recurrent.spec import RecurrentSpec
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import CircuitImitation, LanguageModelling, Memorization, ModularAddition, NeedleInAHaystack
 from rtinterp.training.checkpoint import Checkpoint, Divergence
 from rtinterp.training.engine import Engine
+from rtinterp.training.loop import train_stack, train_stack_kept
 from rtinterp.training.packing import ChunkLimits
 from rtinterp.training.progress import TrainingProgress
 from rtinterp.training.run import Run
 from rtinterp.training.spec import RunSpec
 from rtinterp.training.stack import StackTraining
-from rtinterp.training.train import train_stack, train_stack_kept
 
 N_STEPS = 7
 BODIES = [

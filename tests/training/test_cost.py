@@ -6,9 +6,9 @@ import pytest
 from torch.utils.flop_counter import FlopCounterMode
 from training_references import CPU, TASKS, small_run
 
-from rtinterp.models.recurrent_spec import RecurrentSpec
+from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.regimes import Trainable
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import DecimalAddition, ModularAddition, NeedleInAHaystack, Task
 from rtinterp.training.cost import Cost, cost
 from rtinterp.training.engine import Engine

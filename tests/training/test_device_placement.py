@@ -13,9 +13,9 @@ from training_references import CPU, TASKS, distance, small_run
 from rtinterp.analysis import accuracy, attention_patterns, attention_score, exact_match, other_values_score
 from rtinterp.models import prefixes
 from rtinterp.models.bodies import BodySpec
-from rtinterp.models.hooked import build_model
-from rtinterp.models.recurrent_spec import RecurrentSpec
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.recurrent.spec import RecurrentSpec
+from rtinterp.models.transformer.hooked import build_model
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import CircuitImitation, LanguageModelling, Task
 from rtinterp.training.engine import Engine
 from rtinterp.training.spec import Precision

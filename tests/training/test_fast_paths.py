@@ -11,7 +11,7 @@ from training_references import CPU, TASKS, distance, mean_loss, small_run, unst
 from rtinterp.models import layers, prefixes
 from rtinterp.models.initialisation import initial_tensors
 from rtinterp.models.regimes import Trainable
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import DecimalAddition, ModularAddition, NeedleInAHaystack, ParenthesisBalancing, Task
 from rtinterp.training import engine as engine_module
 from rtinterp.training.engine import Engine

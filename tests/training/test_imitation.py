@@ -13,18 +13,18 @@ from training_references import CPU, distance, small_run, trained_names, unstack
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from rtinterp.analysis import target_statistics
-from rtinterp.models.hooked import build_model
 from rtinterp.models.initialisation import initial_tensors
 from rtinterp.models.regimes import Trainable
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.hooked import build_model
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import Batch, CircuitImitation
 from rtinterp.training import engine as engine_module
 from rtinterp.training.engine import Engine
 from rtinterp.training.imitation import target_spec
+from rtinterp.training.loop import train
 from rtinterp.training.packing import ChunkLimits
 from rtinterp.training.spec import RunSpec
 from rtinterp.training.stream import TrainingStream
-from rtinterp.training.train import train
 
 LAST = CircuitImitation(8, n_tokens=6, d_vocab=20)
 ALL = dataclasses.replace(LAST, scored_positions="all")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from training_references import CPU, TASKS, n_correct, plant, small_run, unstacked
 
-from rtinterp.models.stacked import stack_transformers
+from rtinterp.models.transformer.stacked import stack_transformers
 from rtinterp.tasks import Batch
 from rtinterp.training.engine import Engine
 from rtinterp.training.evaluation import evaluate, n_counted

@@ -19,9 +19,9 @@ from torch import Tensor
 from training_references import CPU, distance, mean_loss
 
 from rtinterp.models.initialisation import initial_tensors
-from rtinterp.models.recurrent_spec import RecurrentSpec
+from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.regimes import TRAINABLE, Trainable
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import (
     CircuitImitation,
     DecimalAddition,
@@ -34,10 +34,10 @@ from rtinterp.tasks import (
 from rtinterp.tasks.floors import accuracy, scored_answers
 from rtinterp.training.capacity import chunk_limits, models_per_stack
 from rtinterp.training.engine import Engine
+from rtinterp.training.loop import train
 from rtinterp.training.packing import ChunkLimits
 from rtinterp.training.spec import RunSpec, TrainSpec
 from rtinterp.training.stream import TrainingStream
-from rtinterp.training.train import train
 
 SEEDS = (0, 3, 11)
 

@@ -8,8 +8,8 @@ import json
 import pytest
 from training_references import REGIMES, TASKS, small_run
 
-from rtinterp.models.recurrent_spec import RecurrentSpec
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.recurrent.spec import RecurrentSpec
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import DecimalAddition, ModularAddition
 from rtinterp.training.spec import RunSpec, TrainSpec, spec_from_json, spec_to_json
 

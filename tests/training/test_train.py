@@ -25,8 +25,8 @@ from rtinterp.models.fingerprint import fingerprint
 from rtinterp.models.initialisation import initial_tensors
 from rtinterp.models.regimes import Trainable
 from rtinterp.training.engine import Engine
+from rtinterp.training.loop import DivergenceError, stacks, train
 from rtinterp.training.run import Run
-from rtinterp.training.train import DivergenceError, stacks, train
 
 
 def same(left: Run, right: Run) -> bool:

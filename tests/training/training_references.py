@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import get_cosine_schedule_with_warmup
 
-from rtinterp.models.hooked import hooked_transformer
 from rtinterp.models.regimes import Trainable
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.hooked import hooked_transformer
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import (
     Batch,
     DecimalAddition,

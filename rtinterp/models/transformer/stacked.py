@@ -16,11 +16,11 @@ from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from rtinterp.models.attention import Attention
 from rtinterp.models.layers import Affine, LayerNorm, take_rows
 from rtinterp.models.parameters import POSITIONAL_EMBEDDING, TOKEN_EMBEDDING, UNEMBEDDING
 from rtinterp.models.prefixes import Entries, Prefixes
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.attention import Attention
+from rtinterp.models.transformer.spec import ModelSpec
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rtinterp.models.layers import Affine, take_rows
 from rtinterp.models.prefixes import Prefixes
-from rtinterp.models.spec import ModelSpec
+from rtinterp.models.transformer.spec import ModelSpec
 
 #: On a CPU the fused kernel is slower than the plain computation below this length, and in half precision always.
 FUSED_FROM_POSITIONS = 5

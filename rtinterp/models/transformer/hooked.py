@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from rtinterp.models.bodies import BodySpec, hooked_model, model_parameters
 from rtinterp.models.initialisation import initial_tensors
-from rtinterp.models.spec import LAYER_NORM_EPS, ModelSpec
+from rtinterp.models.transformer.spec import LAYER_NORM_EPS, ModelSpec
 from rtinterp.tasks import Task
 
 if TYPE_CHECKING:
     from transformer_lens import HookedTransformer
 
-    from rtinterp.models.hooked_recurrent import HookedRecurrent
+    from rtinterp.models.recurrent.hooked import HookedRecurrent
 
 
 def build_model(task: Task, spec: BodySpec, seed: int, device: str = "cpu") -> HookedTransformer | HookedRecurrent:
@@ -63,7 +63,7 @@ def hooked_transformer(
         warnings.simplefilter("ignore", DeprecationWarning)
         model = HookedTransformer(config)
     if spec.attention == "prefix_sum":
-        from rtinterp.models.hooked_linearised import linearise
+        from rtinterp.models.transformer.linearised import linearise
 
         linearise(model)
     load_exactly(model, tensors)

@@ -17,7 +17,7 @@ from torch import Tensor
 from rtinterp.models.layers import Affine, take_rows
 from rtinterp.models.parameters import TOKEN_EMBEDDING, UNEMBEDDING, UNEMBEDDING_BIAS, Parameter, matrix
 from rtinterp.models.prefixes import Entries, Prefixes
-from rtinterp.models.recurrent_spec import Cell, RecurrentSpec
+from rtinterp.models.recurrent.spec import Cell, RecurrentSpec
 
 
 @dataclasses.dataclass(frozen=True)

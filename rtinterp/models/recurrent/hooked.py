@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from transformer_lens import HookedRootModule
 from transformer_lens.hook_points import HookPoint
 
-from rtinterp.models.hooked import load_exactly
-from rtinterp.models.recurrent import layer_shapes, stack_layer
-from rtinterp.models.recurrent_spec import RecurrentSpec
+from rtinterp.models.recurrent.spec import RecurrentSpec
+from rtinterp.models.recurrent.stacked import layer_shapes, stack_layer
+from rtinterp.models.transformer.hooked import load_exactly
 from rtinterp.tasks import Task
 
 
