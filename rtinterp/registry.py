@@ -122,4 +122,3 @@ class Registry(Mapping[str, type[Kind]], Generic[Kind]):
 
 def _place(cls: type) -> tuple[str, str]:
     return cls.__module__, cls.__qualname__
-
