@@ -4,12 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: figures test test-all clean
+.PHONY: figures lint test test-all clean
 
 # Two workers: on two cores they train the quick models nearly twice as fast as one.
 # Options for the script go in ARGS: make figures ARGS="--seeds 3"
 figures: $(INSTALLED)
 	$(BIN)/python analyses/make_figures.py --scale quick --workers 2 $(ARGS)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 # Two workers of one thread each: the models are tiny.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
