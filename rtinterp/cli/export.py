@@ -36,10 +36,10 @@ def export(
         runs: the run store.
     """
     store = RunStore(runs)
-    loaded = store.load(find_run(run, store.run_ids(), runs))
+    run_id = find_run(run, store.run_ids(), runs)
     write = export_run if format == "portable" else export_gpt2
-    write(loaded, out, force=force)
-    print(f"{loaded.spec.run_id} -> {out}")
+    write(store.load(run_id), out, force=force)
+    print(f"{run_id} -> {out}")
 
 
 def main(arguments: Sequence[str]) -> None:

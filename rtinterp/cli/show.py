@@ -31,8 +31,9 @@ def show(run: tyro.conf.Positional[str], /, *, runs: Path = Path("runs")) -> Non
     store = RunStore(runs)
     # Of a run that failed, loading tells the reason.
     known = sorted({*store.run_ids(), *(failure.run_id for failure in store.failed())})
-    loaded = store.load(find_run(run, known, runs))
-    print(loaded.spec.run_id)
+    run_id = find_run(run, known, runs)
+    loaded = store.load(run_id)
+    print(run_id)
     print(spec_to_json(loaded.spec))
     for name, value in dataclasses.asdict(loaded.environment).items():
         print(f"{name:20}{_readable(name, value)}")

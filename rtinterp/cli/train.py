@@ -126,7 +126,7 @@ def _open_text(corpus: str | None, hashes: set[str]) -> None:
 def _train(specs: Sequence[RunSpec], store: RunStore, device: str | None, retry_failed: bool) -> None:
     store.train_missing(specs, device=device, retry_failed=retry_failed)
     for spec in specs:
-        print(f"{store.load(spec.run_id).test_accuracy:.4f}  {store.path / spec.run_id}")
+        print(f"{store.load(spec).test_accuracy:.4f}  {store.path / (store.id_of(spec) or '')}")
 
 
 def _options(task_type: type[Task]) -> Any:

@@ -51,7 +51,7 @@ def draw(
             console.print(f"{figure.name}: training {len(missing)} of {len(specs)} runs")
         store.train_missing(specs, device=device, retry_failed=retry_failed)
         try:
-            runs = [store.load(spec.run_id) for spec in specs]
+            runs = [store.load(spec) for spec in specs]
         except StoreError as error:
             console.print(f"{figure.name}: not drawn: {error}")
             left_out[figure.name] = error

@@ -78,14 +78,18 @@ def _complete(figure: Figure, stores: Sequence[RunStore], corpus: Corpus | None)
     """The scales at which the stores have every run, with the number of seeds for which they do."""
     if figure.needs_corpus and corpus is None:
         return
-    there = {run_id for store in stores for run_id in store.run_ids()}
     for scale in SCALES:
-        has_all = (
-            all(spec.run_id in there for spec in figure.specs(scale, n_seeds, corpus)) for n_seeds in itertools.count(1)
-        )
+        has_all = (not _missing(figure.specs(scale, n_seeds, corpus), stores) for n_seeds in itertools.count(1))
         n_seeds = sum(1 for _ in itertools.takewhile(bool, has_all))
         if n_seeds:
             yield Standing(scale, n_seeds)
+
+
+def _missing(specs: Iterable[RunSpec], stores: Sequence[RunStore]) -> Iterable[RunSpec]:
+    """Those that no store has finished."""
+    for store in stores:
+        specs = store.missing(specs, retry_failed=True)
+    return specs
 
 
 def _runs(specs: Sequence[RunSpec], stores: Sequence[RunStore]) -> Iterator[Run]:

@@ -13,7 +13,7 @@ import json
 import re
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,7 +35,7 @@ MAX_STACK_BYTES = 2**20
 MAX_CHECKPOINT_BYTES = 2**40
 N_KEPT = 2
 HASH_CHARACTERS = 12
-_NAME = re.compile(r"step-(\d{12})-([0-9a-f]{64})\.safetensors")
+_CHECKPOINT_NAME = re.compile(r"step-(\d{12})-([0-9a-f]{64})\.safetensors")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -56,9 +56,10 @@ class StackCheckpoints:
 
     def __init__(self, folder: Path, specs: Sequence[RunSpec]) -> None:
         self._specs = list(specs)
-        run_ids = "\n".join(spec.run_id for spec in specs)
-        digest = hashlib.sha256(run_ids.encode()).hexdigest()[:HASH_CHARACTERS]
-        self.path = folder / f"{_family(specs[0])}-x{len(specs)}-{digest}"
+        self.path = folder / _name(specs, lambda spec: spec.run_id)
+        former = folder / _name(specs, lambda spec: spec.former_run_id)
+        if former.is_dir() and not self.path.is_dir():
+            self.path = former
         self._good: list[Path] = []
 
     def begin(self) -> None:
@@ -121,7 +122,7 @@ class StackCheckpoints:
 
     def _files(self) -> list[Path]:
         try:
-            return [path for path in self.path.iterdir() if _NAME.fullmatch(path.name)]
+            return [path for path in self.path.iterdir() if _CHECKPOINT_NAME.fullmatch(path.name)]
         except FileNotFoundError:
             return []
 
@@ -134,13 +135,16 @@ def unfinished_stacks(folder: Path, spec: RunSpec | None = None) -> list[list[Ru
         return []
     except OSError as error:
         raise StoreError(f"{folder}: cannot be read: {explain(error)}") from error
-    family = "" if spec is None else f"{_family(spec)}-x"
-    found = (_read_stack(path) for path in paths if path.name.startswith(family))
-    return [stack for stack in found if stack is not None]
+    wanted = None if spec is None else spec.with_seed(0)
+    beginning = "" if wanted is None else wanted.id_beginning
+    found = (_read_stack(path) for path in paths if path.name.startswith(beginning))
+    return [stack for stack in found if stack is not None and wanted in (None, stack[0].with_seed(0))]
 
 
-def _family(spec: RunSpec) -> str:
-    return spec.with_seed(0).run_id
+def _name(specs: Sequence[RunSpec], id_of: Callable[[RunSpec], str]) -> str:
+    """Of a stack's folder, by its run ids."""
+    digest = hashlib.sha256("\n".join(map(id_of, specs)).encode()).hexdigest()[:HASH_CHARACTERS]
+    return f"{id_of(specs[0].with_seed(0))}-x{len(specs)}-{digest}"
 
 
 def _facts(specs: Sequence[RunSpec]) -> bytes:
@@ -166,7 +170,7 @@ def _read_stack(path: Path) -> list[RunSpec] | None:
 
 
 def _read(path: Path) -> Checkpoint:
-    step, expected = _NAME.fullmatch(path.name).groups()
+    step, expected = _CHECKPOINT_NAME.fullmatch(path.name).groups()
     contents = read_file(path, MAX_CHECKPOINT_BYTES)
     if sha256(contents) != expected:
         raise StoreError(f"{path}: truncated or edited since it was saved")

@@ -16,6 +16,7 @@ from rtinterp.store.contents import parse_spec
 from rtinterp.store.durable import write_durably
 from rtinterp.store.errors import StoreError, explain, one_line
 from rtinterp.store.files import read_file
+from rtinterp.store.former_ids import stored_id
 from rtinterp.strict import STRICT
 from rtinterp.training.environment import Environment
 from rtinterp.training.spec import RunSpec, spec_to_json
@@ -31,16 +32,18 @@ class Failure:
         step: the optimiser step at which it failed.
         reason: for people, with what may help.
         environment: what it ran on, and for how long.
+        recorded_as: the id that its file is named by; None for that of the spec.
     """
 
     spec: RunSpec
     step: int
     reason: str
     environment: Environment
+    recorded_as: str | None = None
 
     @property
     def run_id(self) -> str:
-        return self.spec.run_id
+        return self.recorded_as or self.spec.run_id
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -72,6 +75,14 @@ class Failures:
         except OSError as error:
             raise StoreError(f"{self.folder}: cannot be read: {explain(error)}") from error
 
+    def id_of(self, spec: RunSpec) -> str | None:
+        """The id under which a failure of this spec is recorded; None if there is none."""
+        return stored_id(spec, self.run_ids(), self.read_spec)
+
+    def read_spec(self, run_id: str) -> RunSpec:
+        """Raises StoreError as ``read``."""
+        return self.read(run_id).spec
+
     def record(self, failure: Failure) -> None:
         """Write a failure down, in place of an earlier one of the same run.
 
@@ -93,11 +104,11 @@ class Failures:
         try:
             facts = TypeAdapter(FailureFacts).validate_json(contents, strict=True)
             spec = parse_spec(facts.spec.encode())
-            if spec.run_id != run_id:
+            if run_id not in (spec.run_id, spec.former_run_id):
                 raise ValueError(f"describes run {spec.run_id}, not the run it is named after")
         except (ValueError, TypeError) as error:
             raise StoreError(f"{path}: not a failure: {explain(error)}") from error
-        return Failure(spec, facts.step, one_line(facts.reason), facts.environment)
+        return Failure(spec, facts.step, one_line(facts.reason), facts.environment, run_id)
 
     def all(self) -> list[Failure]:
         """By run id. A damaged one is left out with a warning."""
@@ -109,10 +120,12 @@ class Failures:
                 warnings.warn(f"left out a damaged failure: {error}", stacklevel=3)
         return found
 
-    def forget(self, run_id: str) -> None:
+    def forget(self, spec: RunSpec) -> None:
         """The run has been finished after all."""
-        with contextlib.suppress(OSError):
-            self._path(run_id).unlink(missing_ok=True)
+        run_id = self.id_of(spec)
+        if run_id is not None:
+            with contextlib.suppress(OSError):
+                self._path(run_id).unlink(missing_ok=True)
 
     def _path(self, run_id: str) -> Path:
         return self.folder / f"{run_id}.json"

@@ -148,7 +148,7 @@ class StoredRun:
         data = self._read(SPEC_FILE, sizes.MAX_JSON_BYTES)
         with self._blamed(SPEC_FILE):
             spec = contents.parse_spec(data)
-            if spec.run_id != self.folder.name:
+            if self.folder.name not in (spec.run_id, spec.former_run_id):
                 raise StoreError(f"describes run {spec.run_id}, not the run its folder is named after")
         return spec
 

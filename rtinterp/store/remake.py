@@ -32,9 +32,10 @@ def remake_command(run: Run, store: RunStore) -> str:
 
 def _stack(run: Run, store: RunStore) -> list[str]:
     """Ids of the runs that were trained in one stack with a run, itself included, by seed; it alone if unknown."""
+    own = store.id_of(run.spec) or run.spec.run_id
     if run.environment.n_stacked == 1:
-        return [run.spec.run_id]
-    before_seed = run.spec.run_id.rsplit("-seed", 1)[0]
+        return [own]
+    before_seed = own.rsplit("-seed", 1)[0]
     mates = {}
     for run_id in store.run_ids():
         if run_id.startswith(f"{before_seed}-seed"):
@@ -44,4 +45,4 @@ def _stack(run: Run, store: RunStore) -> list[str]:
                     mates[stored.spec.seed] = run_id
             except StoreError:
                 continue
-    return [mates[seed] for seed in sorted(mates)] if len(mates) == run.environment.n_stacked else [run.spec.run_id]
+    return [mates[seed] for seed in sorted(mates)] if len(mates) == run.environment.n_stacked else [own]

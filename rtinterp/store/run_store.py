@@ -13,10 +13,11 @@ import torch
 from rtinterp.store.durable import aside_name, flush_files, flush_folder
 from rtinterp.store.errors import StoreError, explain, one_line
 from rtinterp.store.failures import Failure, Failures
+from rtinterp.store.former_ids import stored_id
 from rtinterp.store.locks import Locks
 from rtinterp.store.names import no_run
 from rtinterp.store.progress import Progress
-from rtinterp.store.record import read_run, write_run
+from rtinterp.store.record import StoredRun, read_run, write_run
 from rtinterp.store.table import runs_table
 from rtinterp.store.training import tidy, train_into
 from rtinterp.store.waiting import wait_for
@@ -55,6 +56,7 @@ class RunStore:
         self.locks = Locks(self.path / TRAINING_FOLDER)
         self.unfinished_folder = self.path / TRAINING_FOLDER / "unfinished"
         self.failures = Failures(self.path / FAILED_FOLDER)
+        self._read_specs: dict[str, RunSpec] = {}
         try:
             is_file = self.path.exists() and not self.path.is_dir()
         except (OSError, ValueError) as error:
@@ -63,7 +65,11 @@ class RunStore:
             raise StoreError(f"{self.path}: is a file; a run store is a folder")
 
     def __contains__(self, run: RunSpec | str) -> bool:
-        return _run_id(run) in self.run_ids()
+        return (self.id_of(run) if isinstance(run, RunSpec) else run) in self.run_ids()
+
+    def id_of(self, spec: RunSpec) -> str | None:
+        """The id under which the run of a spec is stored, which may be one of the former rule; None if it is not."""
+        return stored_id(spec, self.run_ids(), self._read_spec)
 
     def run_ids(self) -> list[str]:
         """Ids of the runs in the store, sorted."""
@@ -79,7 +85,7 @@ class RunStore:
         Raises:
             StoreError: the folder cannot be written.
         """
-        final = self.path / run.spec.run_id
+        final = self.path / (self.id_of(run.spec) or run.spec.run_id)
         if final.is_dir():
             return final
         unfinished = self.path / aside_name(f"{UNFINISHED_PREFIX}{run.spec.run_id}-")
@@ -104,19 +110,25 @@ class RunStore:
         Raises:
             StoreError: there is no such run, or it failed, or a file of it is missing, truncated, edited or malformed.
         """
-        run_id = _run_id(run)
         run_ids = self.run_ids()
-        if run_id not in run_ids:
-            if run_id in self.failures.run_ids():
-                reason = self.failures.read(run_id).reason
-                raise StoreError(f"{self.path}: {run_id} failed: {reason}; --retry-failed trains it again")
-            raise no_run(run_id, run_ids, self.path)
-        return read_run(self.path / run_id)
+        if isinstance(run, RunSpec):
+            run = self.id_of(run) or self.failures.id_of(run) or run.run_id
+        if run not in run_ids:
+            if run in self.failures.run_ids():
+                reason = self.failures.read(run).reason
+                raise StoreError(f"{self.path}: {run} failed: {reason}; --retry-failed trains it again")
+            raise no_run(run, run_ids, self.path)
+        return read_run(self.path / run)
 
     def missing(self, specs: Iterable[RunSpec], *, retry_failed: bool = False) -> list[RunSpec]:
         """The distinct specs that have no run in the store, in their order; those that failed only to be retried."""
-        there = set(self.run_ids()) if retry_failed else {*self.run_ids(), *self.failures.run_ids()}
-        return [spec for spec in dict.fromkeys(specs) if spec.run_id not in there]
+        there, failed = set(self.run_ids()), set() if retry_failed else self.failures.run_ids()
+        return [
+            spec
+            for spec in dict.fromkeys(specs)
+            if stored_id(spec, there, self._read_spec) is None
+            and stored_id(spec, failed, self.failures.read_spec) is None
+        ]
 
     def missing_stacks(
         self, specs: Iterable[RunSpec], device: torch.device, *, retry_failed: bool = False
@@ -133,8 +145,7 @@ class RunStore:
 
     def failed(self) -> list[Failure]:
         """Runs that diverged, with the reason, by run id; those that were finished after all are not among them."""
-        there = set(self.run_ids())
-        return [failure for failure in self.failures.all() if failure.run_id not in there]
+        return [failure for failure in self.failures.all() if failure.spec not in self]
 
     def in_progress(self) -> list[Progress]:
         """What every live process is training into this store right now, as of its last heartbeat."""
@@ -192,6 +203,12 @@ class RunStore:
         """One row per run. A damaged run is left out with a warning that names the file."""
         return runs_table((self.path / run_id for run_id in self.run_ids()), stacklevel=3)
 
+    def _read_spec(self, run_id: str) -> RunSpec:
+        """A spec is what its id says, so it is read once."""
+        if run_id not in self._read_specs:
+            self._read_specs[run_id] = StoredRun(self.path / run_id).spec
+        return self._read_specs[run_id]
+
 
 def _checkpoint_minutes(given: float | None) -> float:
     text = os.environ.get(CHECKPOINT_VARIABLE, CHECKPOINT_MINUTES) if given is None else given
@@ -203,10 +220,6 @@ def _checkpoint_minutes(given: float | None) -> float:
         named = CHECKPOINT_VARIABLE if given is None else "checkpoint_minutes"
         raise ValueError(f"{named}={text}: must be a number of minutes, 0 for a checkpoint after every step")
     return minutes
-
-
-def _run_id(run: RunSpec | str) -> str:
-    return run.run_id if isinstance(run, RunSpec) else run
 
 
 def _publish(unfinished: Path, final: Path) -> None:

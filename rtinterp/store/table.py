@@ -47,19 +47,21 @@ def runs_table(folders: Iterable[Path], *, stacklevel: int = 2) -> pl.DataFrame:
             warnings.warn(f"left out a damaged run: {error}", DamagedRunWarning, stacklevel=stacklevel)
             continue
         last = history.row(-1, named=True)
-        rows.append(_row(spec, last["test_loss"], last["test_accuracy"], environment))
+        rows.append(_row(folder.name, spec, last["test_loss"], last["test_accuracy"], environment))
     return pl.DataFrame(rows, schema=TABLE_SCHEMA, orient="row")
 
 
 def failures_table(failures: Iterable[Failure]) -> pl.DataFrame:
     """One row per failed run, with the same columns (no loss, no accuracy), the step and the reason."""
-    rows = [(*_row(f.spec, None, None, f.environment), f.step, f.reason) for f in failures]
+    rows = [(*_row(f.run_id, f.spec, None, None, f.environment), f.step, f.reason) for f in failures]
     return pl.DataFrame(rows, schema=FAILURE_SCHEMA, orient="row")
 
 
-def _row(spec: RunSpec, loss: float | None, accuracy: float | None, environment: Environment) -> tuple[object, ...]:
+def _row(
+    run_id: str, spec: RunSpec, loss: float | None, accuracy: float | None, environment: Environment
+) -> tuple[object, ...]:
     return (
-        spec.run_id,
+        run_id,
         repr(spec.task),
         spec.model.label,
         spec.model.d_model,

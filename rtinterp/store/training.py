@@ -146,7 +146,7 @@ def _train(
     for run in runs:
         keeper.claim.verify()
         store.save(run)
-        store.failures.forget(run.spec.run_id)
+        store.failures.forget(run.spec)
     keeper.end()
     return True
 

@@ -15,7 +15,7 @@ from rtinterp.training.environment import resolve_device
 from rtinterp.training.interruption import Interruption
 from rtinterp.training.progress import TrainingProgress
 from rtinterp.training.run import Run
-from rtinterp.training.spec import RunSpec
+from rtinterp.training.spec import RunSpec, spec_to_json
 from rtinterp.training.stack import HISTORY_SCHEMA, StackTraining
 
 __all__ = ["HISTORY_SCHEMA", "DivergenceError", "stacks", "train", "train_in_stacks", "train_stack", "train_stack_kept"]
@@ -56,16 +56,18 @@ def train_in_stacks(
 
 
 def stacks(specs: Iterable[RunSpec], device: torch.device) -> list[list[RunSpec]]:
-    """Distinct specs that differ in their seed alone, in order of first appearance, as many as train best together."""
-    grouped: dict[RunSpec, list[RunSpec]] = {}
+    """Distinct specs that differ in their seed alone and are watched alike, in order of first appearance.
+
+    A stack has as many as train best together.
+    """
+    grouped: dict[str, list[RunSpec]] = {}
     for spec in dict.fromkeys(specs):
-        grouped.setdefault(spec.with_seed(0), []).append(spec)
-    sizes = {spec: models_per_stack(spec, device) for spec in grouped}
-    return [
-        group[start : start + sizes[spec]]
-        for spec, group in grouped.items()
-        for start in range(0, len(group), sizes[spec])
-    ]
+        grouped.setdefault(spec_to_json(spec.with_seed(0)), []).append(spec)
+    found = []
+    for group in grouped.values():
+        size = models_per_stack(group[0], device)
+        found += [group[start : start + size] for start in range(0, len(group), size)]
+    return found
 
 
 def train_stack(specs: Sequence[RunSpec], device: torch.device, progress: bool) -> list[Run]:

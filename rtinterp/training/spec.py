@@ -17,6 +17,8 @@ from rtinterp.strict import STRICT
 from rtinterp.tasks import TASKS, Task
 
 RUN_ID_HASH_CHARACTERS = 12
+#: What every run id is computed with: how a run is watched does not change it.
+UNWATCHED = {"steps_per_evaluation": 100}
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 # Minus zero equals zero and must not make another run id.
@@ -46,7 +48,8 @@ class TrainSpec:
         weight_decay: decoupled; not applied to biases and norms.
         n_warmup_steps: steps of linear warmup, counted within ``n_steps``.
         max_grad_norm: gradients are scaled down to this global norm.
-        steps_per_evaluation: the test set is measured every so many steps, and after the last.
+        steps_per_evaluation: the test set is measured every so many steps, and after the last. It takes no part in
+            equality nor in the run id.
         precision: of matrix products: ``"float32"``; ``"tf32"`` (CUDA), float32 with products rounded to 10 bits; or
             ``"bfloat16"`` between the embeddings. Embeddings, norms, softmax, recurrent states, logits, optimiser and
             evaluation are float32 in all three.
@@ -64,7 +67,7 @@ class TrainSpec:
     adam_beta1: Fraction = 0.9
     adam_beta2: Fraction = 0.999
     adam_eps: Annotated[float, Field(gt=0.0)] = 1e-8
-    steps_per_evaluation: AtLeastOne = 100
+    steps_per_evaluation: AtLeastOne = dataclasses.field(default=100, compare=False)
     precision: Precision = "float32"
 
 
@@ -88,10 +91,21 @@ class RunSpec:
 
     @property
     def run_id(self) -> str:
-        """Readable parts, then a hash of every field: equal for equal specs only."""
-        digest = hashlib.sha256(spec_to_json(self).encode()).hexdigest()[:RUN_ID_HASH_CHARACTERS]
+        """Readable parts, then a hash of every field but those that say how a run is watched: equal for equal specs."""
+        fields = _fields(self)
+        fields["training"] |= UNWATCHED
+        return self.id_beginning + _digest(_to_json(fields))
+
+    @property
+    def former_run_id(self) -> str:
+        """The id by the rule of format versions 1 and 2, whose hash covers ``steps_per_evaluation`` too."""
+        return self.id_beginning + _digest(spec_to_json(self))
+
+    @property
+    def id_beginning(self) -> str:
+        """The readable parts of the run id."""
         regime = self.trainable.replace("+", "-and-")
-        return f"{self.task.name}-d{self.model.d_model}-{regime}-seed{self.seed}-{digest}"
+        return f"{self.task.name}-d{self.model.d_model}-{regime}-seed{self.seed}-"
 
     def with_seed(self, seed: int) -> RunSpec:
         return dataclasses.replace(self, seed=seed)
@@ -99,10 +113,22 @@ class RunSpec:
 
 def spec_to_json(spec: RunSpec) -> str:
     """Canonical JSON: every field, sorted, nothing derived."""
+    return _to_json(_fields(spec))
+
+
+def _fields(spec: RunSpec) -> dict[str, Any]:
     fields = dataclasses.asdict(spec)
     for part in ("task", "model"):
         fields[part] = {"name": getattr(spec, part).name, **fields[part]}
+    return fields
+
+
+def _to_json(fields: Mapping[str, Any]) -> str:
     return json.dumps(fields, sort_keys=True, indent=2, allow_nan=False)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:RUN_ID_HASH_CHARACTERS]
 
 
 def spec_from_json(text: str) -> RunSpec:

@@ -121,8 +121,7 @@ class StackTraining:
             ValueError: it is of another stack or device, or malformed; begin anew then, with another object.
         """
         facts, tensors = checkpoint.facts, checkpoint.tensors
-        run_ids = [spec.run_id for spec in self.specs]
-        if list(facts.run_ids) != run_ids:
+        if list(facts.run_ids) not in ([spec.run_id for spec in self.specs], [s.former_run_id for s in self.specs]):
             raise ValueError(f"made for other runs: {', '.join(facts.run_ids)}")
         if facts.device != self._device.type:
             raise ValueError(f"made on device {facts.device!r}, cannot go on on {self._device.type!r}")
@@ -133,7 +132,7 @@ class StackTraining:
             self._losses = tensors["losses"].tolist()
             rows = zip(tensors["history_steps"].tolist(), tensors["history"].tolist(), strict=True)
             self._history = [(step, [tuple(of_model) for of_model in row]) for step, row in rows]
-            self.diverged = {run_ids.index(run_id): divergence for run_id, divergence in facts.diverged.items()}
+            self.diverged = {facts.run_ids.index(run_id): divergence for run_id, divergence in facts.diverged.items()}
         except KeyError as error:
             raise ValueError(f"has no tensor {error}") from error
         self._start -= facts.seconds

@@ -88,6 +88,8 @@ def test_runs_come_back_in_the_order_of_their_specs_duplicates_included() -> Non
 def test_stacks_share_all_but_the_seed() -> None:
     a, b, c = small_run(seed=3), small_run(trainable="all"), small_run(seed=1)
     assert stacks([a, b, c, a], CPU) == [[a, c], [b]]
+    often = small_run(seed=2, steps_per_evaluation=1)
+    assert stacks([a, often, c], CPU) == [[a, c], [often]], "each is evaluated as its spec says"
 
 
 @pytest.mark.parametrize("trainable", REGIMES)
