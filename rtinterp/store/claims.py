@@ -33,6 +33,12 @@ class ClaimFacts:
     train_loss: float | None
 
 
+#: What is told of a claim that cannot be read, and may be of a live process.
+UNREADABLE = Progress((), "another machine", 0, 0, 0, None)
+
+_FACTS = TypeAdapter(ClaimFacts)
+
+
 @dataclasses.dataclass
 class _Look:
     """What was last seen of a claim from elsewhere, and for how long it has been the same."""
@@ -45,16 +51,26 @@ class _Look:
 _looks: dict[Path, _Look] = {}
 
 
-def is_stale(path: Path) -> bool:
-    """Whether the owner of a claim is dead, or has not renewed it for long enough."""
+def look_at(path: Path) -> Progress | None:
+    """What the owner of a claim does; None if the claim is gone, its owner dead, or it was not renewed for long."""
     try:
         contents = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except OSError:
-        return False
-    facts = _parse(contents)
-    dead = None if facts is None else is_dead(facts.owner)
-    if dead is not None:
-        return dead
+        return UNREADABLE
+    try:
+        facts = _FACTS.validate_json(contents, strict=True)
+    except ValueError:
+        return None if _is_unchanged(path, contents) else UNREADABLE
+    owner, dead = facts.owner, is_dead(facts.owner)
+    if dead or (dead is None and _is_unchanged(path, contents)):
+        return None
+    return Progress(facts.run_ids, owner.host, owner.pid, facts.step, facts.n_steps, facts.train_loss)
+
+
+def _is_unchanged(path: Path, contents: bytes) -> bool:
+    """Whether a claim has been the same for so long, by our own clock, that it is stale."""
     now, look = time.monotonic(), _looks.get(path)
     if look is None or look.contents != contents:
         _looks[path] = _Look(contents, now)
@@ -62,29 +78,3 @@ def is_stale(path: Path) -> bool:
     look.unchanged_seconds += min(now - look.at, LONGEST_LOOK)
     look.at = now
     return look.unchanged_seconds >= STALE_SECONDS
-
-
-def read_claim(path: Path) -> ClaimFacts | None:
-    """What a claim says; None if it is gone or cannot be read."""
-    try:
-        return _parse(path.read_bytes())
-    except OSError:
-        return None
-
-
-def _parse(contents: bytes) -> ClaimFacts | None:
-    try:
-        return TypeAdapter(ClaimFacts).validate_json(contents, strict=True)
-    except ValueError:
-        return None
-
-
-def progress_of(facts: ClaimFacts) -> Progress:
-    """What others are told of it."""
-    owner = facts.owner
-    return Progress(facts.run_ids, owner.host, owner.pid, facts.step, facts.n_steps, facts.train_loss)
-
-
-def forget(path: Path) -> None:
-    """The claim has been removed."""
-    _looks.pop(path, None)

@@ -19,7 +19,17 @@ def aside_name(prefix: str = ASIDE_PREFIX) -> str:
 
 
 def write_durably(path: Path, contents: bytes) -> None:
-    """Write to the side, flush and rename: the file has its former contents or these, never a part.
+    """Write a file as ``write_whole`` does, and flush it, so that a power failure leaves these or the former contents.
+
+    Raises:
+        OSError: it cannot be written; nothing has changed then.
+    """
+    write_whole(path, contents, flush=True)
+    flush_folder(path.parent)
+
+
+def write_whole(path: Path, contents: bytes, *, flush: bool = False) -> None:
+    """Write to the side and rename, so that nobody sees a part of a file.
 
     Raises:
         OSError: it cannot be written; nothing has changed then.
@@ -28,14 +38,14 @@ def write_durably(path: Path, contents: bytes) -> None:
     try:
         with aside.open("xb") as file:
             file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(aside, path)
     except BaseException:
         with contextlib.suppress(OSError):
             aside.unlink()
         raise
-    flush_folder(path.parent)
 
 
 def flush_files(folder: Path) -> None:

@@ -16,6 +16,12 @@ every run ``locks/RUN_ID/TOKEN``, an empty file. The token is new for every clai
 
 Assumed of the file system, which may be a network folder: rename is atomic and never replaces a folder that is not
 empty; a new file is seen by the others within ``STALE_SECONDS``. File locks are not used.
+
+Nor is ``SoftFileLease`` of filelock, which does much of this; ``tests/store/test_lease.py`` shows what it does not. The
+file of an owner that was killed, or lost power, before its content was written is kept for good, and so is a dead
+owner's where the file system cannot exchange two names, as network file systems cannot: nobody could ever train those
+runs. A process that was suspended loses a run although it lives, so do all when all machines were paused, and a disk
+that fails for a while ends the heartbeat.
 """
 
 from __future__ import annotations
@@ -29,12 +35,11 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
-from rtinterp.store.claims import ClaimFacts, forget, is_stale, progress_of, read_claim
-from rtinterp.store.durable import aside_name
+from rtinterp.store.claims import ClaimFacts, look_at
+from rtinterp.store.durable import write_whole
 from rtinterp.store.errors import StoreError, explain
 from rtinterp.store.owner import this_process
 from rtinterp.store.progress import Progress
@@ -70,70 +75,53 @@ class Locks:
             self.claims_folder.mkdir(parents=True, exist_ok=True)
             self._locks.mkdir(exist_ok=True)
             self.remove_stale()
-            claim = Claim(self.claims_folder, self._locks, run_ids, n_steps)
-            try:
-                holder = self._lock_all(claim, run_ids)
-            except BaseException:
-                claim.release()
-                raise
+            with contextlib.ExitStack() as unless_all:
+                claim = Claim(self.claims_folder, self._locks, run_ids, n_steps)
+                unless_all.callback(claim.release)
+                for run_id in sorted(run_ids):
+                    while not claim.lock(run_id):
+                        if (holder := self._holder(run_id)) is not None:
+                            return holder
+                claim.keep()
+                unless_all.pop_all()
         except OSError as error:
             raise StoreError(f"{self._locks}: cannot be written: {explain(error)}") from error
-        if holder is not None:
-            claim.release()
-            return holder
-        claim.keep()
         return claim
 
     def in_progress(self) -> list[Progress]:
         """What live processes train, in no order."""
-        facts = (read_claim(path) for path in self._tokens() if not is_stale(path))
-        return [progress_of(claim) for claim in facts if claim is not None]
+        return [progress for path in self._claims() if (progress := look_at(path)) is not None and progress.run_ids]
 
     def remove_stale(self) -> None:
         """Remove claims of owners that are dead, with their locks."""
-        locks = [path for path in self._locks.iterdir() if not path.name.startswith(".")]
-        for path in self._tokens():
-            if is_stale(path):
-                for folder in locks:
+        folders = [path for path in self._locks.iterdir() if not path.name.startswith(".")]
+        for path in self._claims():
+            if look_at(path) is None:
+                for folder in folders:
                     _unlock(folder, path.stem)
                 shutil.rmtree(self._locks / f".{path.stem}", ignore_errors=True)
                 path.unlink(missing_ok=True)
-                forget(path)
-        for folder in locks:
+        for folder in folders:
             # Only if an owner died, or is, between removing its file and this.
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-
-    def _lock_all(self, claim: Claim, run_ids: Sequence[str]) -> Progress | None:
-        for run_id in sorted(run_ids):
-            while not claim.lock(run_id):
-                holder = self._holder(run_id)
-                if holder is not None:
-                    return holder
-        return None
+            _remove_empty(folder)
 
     def _holder(self, run_id: str) -> Progress | None:
         """Who has the lock of a run; None if it can be tried again, since it is free or was a dead owner's."""
-        try:
-            tokens = [path.name for path in (self._locks / run_id).iterdir()]
-        except FileNotFoundError:
-            return None
-        for token in tokens:
-            path = self.claims_folder / f"{token}.json"
-            facts = read_claim(path)
-            if facts is not None and not is_stale(path):
-                return progress_of(facts)
-            if facts is None and path.exists() and not is_stale(path):
-                return Progress((run_id,), "another machine", 0, 0, 0, None)
-            _unlock(self._locks / run_id, token)
+        with contextlib.suppress(FileNotFoundError):
+            for token in [path.name for path in (self._locks / run_id).iterdir()]:
+                if (holder := look_at(self.claims_folder / f"{token}.json")) is not None:
+                    return holder
+                _unlock(self._locks / run_id, token)
         return None
 
-    def _tokens(self) -> Iterator[Path]:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            yield from sorted(path for path in self.claims_folder.iterdir() if path.suffix == ".json")
+    def _claims(self) -> list[Path]:
+        try:
+            return sorted(path for path in self.claims_folder.iterdir() if path.suffix == ".json")
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
 
-class Claim:
+class Claim(contextlib.AbstractContextManager["Claim"]):
     """Runs that this process alone trains; a context manager that gives them back."""
 
     def __init__(self, claims: Path, locks: Path, run_ids: Sequence[str], n_steps: int) -> None:
@@ -159,8 +147,7 @@ class Claim:
                 if error.errno not in _TAKEN and not (os.name == "nt" and isinstance(error, PermissionError)):
                     raise
                 # Some systems rename to no folder at all, also if it is empty.
-                with contextlib.suppress(OSError):
-                    (self._locks / run_id).rmdir()
+                _remove_empty(self._locks / run_id)
             else:
                 self._locked.append(run_id)
                 return True
@@ -204,12 +191,7 @@ class Claim:
             shutil.rmtree(self._locks / f".{self._token}", ignore_errors=True)
             self._path.unlink(missing_ok=True)
 
-    def __enter__(self) -> Claim:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
     def _renew_until_ended(self) -> None:
@@ -235,20 +217,17 @@ class Claim:
         step, loss = self._told
         sound = loss if loss is not None and math.isfinite(loss) else None
         self._facts = dataclasses.replace(self._facts, beat=self._facts.beat + 1, step=step, train_loss=sound)
-        aside = self._path.with_name(aside_name())
-        try:
-            aside.write_text(json.dumps(dataclasses.asdict(self._facts)), encoding="utf-8")
-            os.replace(aside, self._path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                aside.unlink()
-            raise
+        write_whole(self._path, json.dumps(dataclasses.asdict(self._facts)).encode())
 
 
 def _unlock(folder: Path, token: str) -> None:
     """Remove the lock of one claim, if it is there, and of no other."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         (folder / token).unlink()
-        # Not if another has taken it since.
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+        _remove_empty(folder)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove the folder of a run that nobody has, and not one that another has taken since."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,11 @@ def store(tmp_path: Path, runs: dict[str, Run]) -> RunStore:
     for run in runs.values():
         store.save(run)
     return store
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What ``time.monotonic`` returns is its only element."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now

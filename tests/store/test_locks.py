@@ -11,42 +11,18 @@ import threading
 from pathlib import Path
 
 import pytest
+from lock_references import ELSEWHERE, claimed_by, ended_process, started_at
 
-from rtinterp.store import StoreError, claims, locks
+from rtinterp.store import StoreError, locks
 from rtinterp.store.claims import STALE_SECONDS
 from rtinterp.store.locks import Claim, LockLostError, Locks
-from rtinterp.store.owner import Owner, is_dead, owner_of_name, this_process
+from rtinterp.store.owner import is_dead, owner_of_name, this_process
 from rtinterp.store.progress import Progress
-
-ELSEWHERE = Owner("elsewhere", "0" * 12, 7, "1")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "runs" / ".training"
-
-
-def started_at(process: subprocess.Popen) -> str:
-    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19]
-
-
-def ended_process() -> Owner:
-    """A process of this machine that is no more."""
-    process = subprocess.Popen(["sleep", "1000"])
-    started = started_at(process)
-    process.kill()
-    process.wait()
-    return dataclasses.replace(this_process(), pid=process.pid, started=started)
-
-
-def claimed_by(owner: Owner, folder: Path, run_ids: list[str]) -> Path:
-    """A claim as that process would have left it; its file."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(locks, "this_process", lambda: owner)
-        patch.setattr(locks, "HEARTBEAT_SECONDS", 1e6)
-        claim = Locks(folder).claim(run_ids, 10)
-    assert isinstance(claim, Claim)
-    return claim._path
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -105,13 +81,6 @@ def test_a_name_tells_its_process() -> None:
     assert found is not None
     assert is_dead(found) is False
     assert owner_of_name(".saving-some-run-0") is None
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    now = [1000.0]
-    monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])
-    return now
 
 
 def looks_until_taken(folder: Path, clock: list[float], seconds: float, between: float) -> bool:
