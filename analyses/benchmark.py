@@ -42,7 +42,7 @@ def benchmark(
     quick: bool = False,
     only: tuple[str, ...] = (),
     turns: int = 5,
-    out: Path = Path("figures/data"),
+    out: Path = Path("analyses/data"),
     runs: Path = Path("runs"),
 ) -> None:
     """Measure, print and save benchmark_*.csv.

@@ -8,8 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from rtinterp import RunSpec, RunStore
-from rtinterp.experiments import SCALES
-from rtinterp.figures import FIGURES
+from rtinterp.papers.random_transformers import FIGURES, SCALES
 from rtinterp.tasks import ModularAddition, NeedleInAHaystack, ParenthesisBalancing, Task
 from rtinterp.training.spec import Precision
 

@@ -11,15 +11,14 @@ import torch
 import tyro
 from rich.console import Console
 
-from rtinterp.cli import unknown
+from rtinterp.cli.chosen import check_scale, chosen
 from rtinterp.executors.slurm import SlurmOptions
 from rtinterp.executors.sweep import Sweep, train
 from rtinterp.executors.workers import plan_workers
-from rtinterp.experiments import SCALES, NoCorpusError
-from rtinterp.figures import FIGURES, Figure
+from rtinterp.figures import NoCorpusError, Paper
 from rtinterp.figures.draw import draw, redraw
 from rtinterp.store import RunStore
-from rtinterp.tasks import Corpus, open_corpus
+from rtinterp.tasks import open_corpus
 from rtinterp.training.environment import resolve_device
 
 PROGRAM = "rtinterp figures"
@@ -39,31 +38,29 @@ def figures(
     retry_failed: bool = False,
     workers: Annotated[int, tyro.conf.arg(metavar="N")] = 1,
 ) -> None:
-    """Draw the paper's figures and tables: from what is stored or, at a scale, training what is missing.
+    """Draw the figures and tables of papers: from what is stored or, at a scale, training what is missing.
 
     Args:
         scale: sizes and budgets: quick (small ones, for two CPU cores), short (the paper's sizes with fewer steps) or
             paper (the official ones: a GPU, days). Without it nothing is trained: each figure is drawn at the best
             scale that is stored, from the runs in the run store and those in figures/runs, and from the tables under
             the output folder.
-        only: names of figures to draw, such as figure2_attention; all if not given.
+        only: names of papers, such as random_transformers, or of figures, such as figure2_attention; all if not given.
         seeds: seeds 0 to N - 1 of every model, 1 if not given; only with a scale.
         corpus: text for language models: a .txt or .xz file, a folder with a train and a valid file, or a hub name.
             Without one, nothing on language is trained or computed anew.
         runs: the run store; finished runs in it are used, new ones are added.
-        out: folder for HTML, images and, under data/, the tidy tables.
+        out: gets a folder for each paper with HTML, images and, under data/, the tidy tables.
         device: cpu or cuda; cuda where there is one if not given.
         retry_failed: train runs again that diverged before.
         workers: train in so many processes of this machine, which share its cores or GPUs. Small models train faster in
             two processes of one thread than in one of two.
     """
-    if scale is not None and scale not in SCALES:
-        raise ValueError(unknown("scale", scale, SCALES))
+    papers = [paper.only(names) for paper, names in chosen("figure", only, lambda paper: paper.figures).items()]
+    if scale is not None:
+        check_scale(scale, papers)
     if scale is None and seeds is not None:
         raise ValueError(f"--seeds {seeds} needs a scale, as in --scale quick; without one nothing is trained")
-    for name in only:
-        if name not in FIGURES:
-            raise ValueError(unknown("figure", name, FIGURES))
     if seeds is not None and seeds < 1:
         raise ValueError(f"--seeds {seeds}: at least 1 is needed")
     if workers < 1:
@@ -72,16 +69,17 @@ def figures(
     store = RunStore(runs)
     text = None if corpus is None else open_corpus(corpus)
     if scale is None:
-        chosen = [figure for figure in FIGURES.values() if not only or figure.name in only]
-        redraw(chosen, [store, RunStore(SHIPPED_RUNS)], out, corpus=text)
+        redraw(papers, [store, RunStore(SHIPPED_RUNS)], out, corpus=text)
         return
-    chosen = _chosen(only, text)
+    if not only and text is None:
+        papers = _without_language(papers)
     n_seeds = 1 if seeds is None else seeds
     if workers > 1:
-        specs = [spec for figure in chosen for spec in figure.specs(scale, n_seeds, text)]
+        figures_of = ((paper, figure) for paper in papers for figure in paper.figures.values())
+        specs = [spec for paper, figure in figures_of for spec in paper.specs(figure, scale, n_seeds, text)]
         wanted = Sweep(store, specs, resolved, corpus=corpus, retry_failed=retry_failed)
         _train_in_processes(wanted, workers)
-    draw(chosen, store, out, scale=scale, n_seeds=n_seeds, corpus=text, device=device, retry_failed=retry_failed)
+    draw(papers, store, out, scale=scale, n_seeds=n_seeds, corpus=text, device=device, retry_failed=retry_failed)
 
 
 def _train_in_processes(sweep: Sweep, n_workers: int) -> None:
@@ -93,14 +91,13 @@ def _train_in_processes(sweep: Sweep, n_workers: int) -> None:
         console.print(f"not trained: {line}")
 
 
-def _chosen(only: Sequence[str], corpus: Corpus | None) -> list[Figure]:
-    """In the order in which they are drawn. Without a corpus, language is left out unless it is named."""
-    if only:
-        return [figure for figure in FIGURES.values() if figure.name in only]
-    left_out = [figure.name for figure in FIGURES.values() if figure.needs_corpus and corpus is None]
+def _without_language(papers: Sequence[Paper]) -> list[Paper]:
+    """The papers without their figures on language, which are told."""
+    rest = [paper.only([n for n, f in paper.figures.items() if not paper.needs_corpus(f)]) for paper in papers]
+    left_out = [name for paper, kept in zip(papers, rest, strict=True) for name in paper.figures.keys() - kept.figures]
     if left_out:
-        print(f"not drawn: {', '.join(left_out)}; {NoCorpusError()}", file=sys.stderr)
-    return [figure for figure in FIGURES.values() if figure.name not in left_out]
+        print(f"not drawn: {', '.join(sorted(left_out))}; {NoCorpusError()}", file=sys.stderr)
+    return rest
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,14 +11,14 @@ import torch
 import tyro
 from rich.console import Console
 
-from rtinterp.cli import unknown
+from rtinterp.cli.chosen import check_scale, chosen
 from rtinterp.cli.sweep_plan import print_plan
 from rtinterp.executors.slurm import SlurmOptions
 from rtinterp.executors.sweep import Report, Sweep, train
 from rtinterp.executors.workers import Executor, Workers, plan_workers
-from rtinterp.experiments import EXPERIMENTS, ON_LANGUAGE, SCALES
+from rtinterp.papers import Paper
 from rtinterp.store import RunStore
-from rtinterp.tasks import Corpus, open_corpus
+from rtinterp.tasks import open_corpus
 from rtinterp.training.environment import resolve_device
 
 PROGRAM = "rtinterp sweep"
@@ -51,7 +51,8 @@ def sweep(
     """Train the runs of experiments that the store lacks, the most valuable first.
 
     Args:
-        experiments: names such as table1 or figure7; all if not given.
+        experiments: names of papers, such as random_transformers, or of experiments, such as table1 or figure7; all if
+            not given. Where papers have experiments of one name, paper/experiment is one of them.
         scale: sizes and budgets: quick, short or paper.
         seeds: seeds 0 to N - 1 of every model.
         minutes: stop before so many minutes have passed; what is in training then goes on from its checkpoint when the
@@ -70,15 +71,23 @@ def sweep(
         slurm: what jobs ask for.
     """
     start = time.time()
-    _check(experiments, scale, seeds, minutes)
+    _check(seeds, minutes)
+    wanted = chosen("experiment", experiments, lambda paper: paper.experiments)
+    check_scale(scale, wanted)
     resolved, planned = _resolve(executor, device, workers, scheduler, slurm)
     opened = None if corpus is None else open_corpus(corpus)
     store = RunStore(runs)
-    chosen = _chosen(experiments, opened)
+    if not experiments and opened is None:
+        wanted = _without_language(wanted)
     if plan:
-        print_plan(chosen, seeds, opened, store, resolved)
+        print_plan(wanted, seeds, opened, store, resolved)
         return
-    specs = [spec for name in chosen for spec in EXPERIMENTS[name](SCALES[scale], seeds, opened)]
+    specs = [
+        spec
+        for paper, names in wanted.items()
+        for name in names
+        for spec in paper.experiments[name](paper.scales[scale], seeds, opened)
+    ]
     deadline = None if minutes is None else start + _seconds_to_train(60 * minutes)
     _train(Sweep(store, specs, resolved, deadline, corpus, retry_failed), planned)
 
@@ -87,12 +96,7 @@ def _seconds_to_train(limit: float) -> float:
     return limit - min(max(RESERVE * limit, LEAST_RESERVE_SECONDS), MOST_RESERVE_SECONDS)
 
 
-def _check(experiments: Sequence[str], scale: str, seeds: int, minutes: float | None) -> None:
-    for name in experiments:
-        if name not in EXPERIMENTS:
-            raise ValueError(unknown("experiment", name, EXPERIMENTS))
-    if scale not in SCALES:
-        raise ValueError(unknown("scale", scale, SCALES))
+def _check(seeds: int, minutes: float | None) -> None:
     if seeds < 1:
         raise ValueError(f"--seeds {seeds}: at least 1 is needed")
     if minutes is not None and minutes <= 0:
@@ -134,11 +138,9 @@ def _train(sweep: Sweep, workers: Workers) -> None:
         raise SweepError(f"{what} could not be trained, as told above")
 
 
-def _chosen(experiments: Sequence[str], corpus: Corpus | None) -> list[str]:
-    """In the grid's order. Without a corpus, language is left out unless it is named, which then is an error."""
-    if experiments:
-        return [name for name in EXPERIMENTS if name in experiments]
-    return [name for name in EXPERIMENTS if corpus is not None or name not in ON_LANGUAGE]
+def _without_language(wanted: Mapping[Paper, Sequence[str]]) -> dict[Paper, list[str]]:
+    """The experiments that need no corpus; language is left out unless it is named, which then is an error."""
+    return {paper: [name for name in names if name not in paper.on_language] for paper, names in wanted.items()}
 
 
 def main(arguments: Sequence[str]) -> None:

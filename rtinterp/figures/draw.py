@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 from rich.console import Console
 
-from rtinterp.figures import paper_vs_ours
+from rtinterp.figures import comparison
 from rtinterp.figures.figure import Figure, with_scale
 from rtinterp.figures.pages import Drawn, write_index
+from rtinterp.figures.paper import Paper
 from rtinterp.figures.render import write_html, write_images, write_table
 from rtinterp.figures.stored_tables import best_stored_table, written_tables
 from rtinterp.store import RunStore, StoreError
@@ -18,7 +19,7 @@ from rtinterp.tasks import Corpus
 
 
 def draw(
-    figures: Sequence[Figure],
+    papers: Sequence[Paper],
     store: RunStore,
     out: Path,
     *,
@@ -28,9 +29,10 @@ def draw(
     device: str | None = None,
     retry_failed: bool = False,
 ) -> None:
-    """Write csv, HTML and images of every figure; runs that the store has are not trained again.
+    """Write csv, HTML and images of every figure of papers; runs that the store has are not trained again.
 
     Args:
+        out: gets a folder for each paper.
         retry_failed: train runs again that diverged before.
 
     Raises:
@@ -39,11 +41,15 @@ def draw(
         ValueError: the corpus is too small for the scale, or the device is not there.
     """
     console = _console()
-    specs_of = {figure.name: figure.specs(scale, n_seeds, corpus) for figure in figures}
+    specs_of = {
+        (paper, figure): paper.specs(figure, scale, n_seeds, corpus)
+        for paper in papers
+        for figure in paper.figures.values()
+    }
     left_out: dict[str, StoreError] = {}
 
-    def trained_table(figure: Figure) -> pl.DataFrame | None:
-        specs = specs_of[figure.name]
+    def trained_table(paper: Paper, figure: Figure) -> pl.DataFrame | None:
+        specs = specs_of[paper, figure]
         if not specs:
             return figure.compute([])
         missing = store.missing(specs, retry_failed=retry_failed)
@@ -58,7 +64,7 @@ def draw(
             return None
         return with_scale(figure.compute(runs), scale)
 
-    _write(figures, trained_table, out, console)
+    _write(papers, trained_table, out, console)
     if left_out:
         raise StoreError(
             f"not drawn: {', '.join(left_out)}; {next(iter(left_out.values()))}. A damaged run is trained again "
@@ -66,43 +72,57 @@ def draw(
         )
 
 
-def redraw(figures: Sequence[Figure], stores: Sequence[RunStore], out: Path, *, corpus: Corpus | None = None) -> None:
+def redraw(papers: Sequence[Paper], stores: Sequence[RunStore], out: Path, *, corpus: Corpus | None = None) -> None:
     """Write every figure at the best scale that can be had without training (``best_stored_table``)."""
     console = _console()
 
-    def stored_table(figure: Figure) -> pl.DataFrame | None:
-        table = best_stored_table(figure, stores, out, corpus)
+    def stored_table(paper: Paper, figure: Figure) -> pl.DataFrame | None:
+        table = best_stored_table(paper, figure, stores, out / paper.name, corpus)
         if table is None:
             console.print(f"{figure.name}: nothing stored to draw it from; --scale quick trains what it needs")
         return table
 
-    if not _write(figures, stored_table, out, console):
+    if not _write(papers, stored_table, out, console):
         raise ValueError("nothing was drawn")
 
 
 def _write(
-    figures: Sequence[Figure], table_of: Callable[[Figure], pl.DataFrame | None], out: Path, console: Console
+    papers: Sequence[Paper],
+    table_of: Callable[[Paper, Figure], pl.DataFrame | None],
+    out: Path,
+    console: Console,
 ) -> bool:
     """Write the figures that have a table, and the page that lists them; whether there was any."""
     drawn: list[Drawn] = []
-    for figure in figures:
-        table = table_of(figure)
-        if table is None:
-            continue
-        write_table(table, figure.name, out)
-        drawn.append(Drawn(figure, table, figure.plot(table)))
-        console.print(f"{figure.name}: {write_html(drawn[-1].drawing, figure.name, out)}")
+    for one in _drawings(papers, table_of):
+        folder, name = out / one.paper.name, one.figure.name
+        write_table(one.table, name, folder)
+        console.print(f"{name}: {write_html(one.drawing, name, folder)}")
+        drawn.append(one)
     if not drawn:
         return False
-    # With those of earlier drawings, which --only leaves as they are.
-    comparison = paper_vs_ours.paper_vs_ours(written_tables(paper_vs_ours.COMPARED, out))
-    if len(comparison):
-        write_table(comparison, paper_vs_ours.NAME, out)
-    note = write_images({one.figure.name: one.drawing for one in drawn}, out)
+    comparisons = {paper.name: _compare(paper, out / paper.name) for paper in papers}
+    note = write_images({out / one.paper.name / one.figure.name: one.drawing for one in drawn})
     if note:
         console.print(f"No PNG and SVG images: {note}. The HTML pages are complete.")
-    console.print(f"All figures: {write_index(drawn, comparison, out, has_images=note is None)}")
+    console.print(f"All figures: {write_index(drawn, comparisons, out, has_images=note is None)}")
     return True
+
+
+def _drawings(papers: Sequence[Paper], table_of: Callable[[Paper, Figure], pl.DataFrame | None]) -> Iterator[Drawn]:
+    for paper in papers:
+        for figure in paper.figures.values():
+            table = table_of(paper, figure)
+            if table is not None:
+                yield Drawn(paper, figure, table, figure.plot(table))
+
+
+def _compare(paper: Paper, folder: Path) -> pl.DataFrame:
+    """Compare what is drawn, with earlier drawings too, which ``--only`` leaves as they are, and write the table."""
+    compared = comparison.paper_vs_ours(paper.compared, written_tables(paper.compared, folder))
+    if len(compared):
+        write_table(compared, comparison.NAME, folder)
+    return compared
 
 
 def _console() -> Console:

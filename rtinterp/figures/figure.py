@@ -8,20 +8,17 @@ from collections.abc import Callable, Sequence
 import plotly.graph_objects as go
 import polars as pl
 
-from rtinterp.experiments import EXPERIMENTS, ON_LANGUAGE, SCALES
-from rtinterp.tasks import Corpus
 from rtinterp.training.run import Run
-from rtinterp.training.spec import RunSpec
 
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """One figure or table of the paper.
+    """One figure or table of a paper.
 
     Attributes:
-        name: file name without ending, and what ``--only`` takes.
+        name: the name of its files without their ending, and what ``--only`` takes; no two papers share one.
         caption: what to see in it; HTML.
-        experiment: name of the experiment whose runs it needs; None where it needs none.
+        experiment: the name of the paper's experiment whose runs it needs; None where it needs none.
         compute: those runs to a tidy table with a ``seed`` column.
         plot: that table to a plotly figure; reads nothing else.
         opens_models: each row comes from one model alone, by running it, not from what its training recorded.
@@ -34,22 +31,6 @@ class Figure:
     compute: Callable[[Sequence[Run]], pl.DataFrame]
     plot: Callable[[pl.DataFrame], go.Figure]
     opens_models: bool = False
-
-    @property
-    def needs_corpus(self) -> bool:
-        """Whether it is about language."""
-        return self.experiment in ON_LANGUAGE
-
-    def specs(self, scale: str, n_seeds: int, corpus: Corpus | None = None) -> list[RunSpec]:
-        """The runs it needs.
-
-        Raises:
-            NoCorpusError: it is about language, and there is no corpus.
-            ValueError: the corpus is too small for the scale.
-        """
-        if self.experiment is None:
-            return []
-        return EXPERIMENTS[self.experiment](SCALES[scale], n_seeds, corpus)
 
 
 def run_columns(run: Run) -> dict[str, str | int]:

@@ -1,26 +1,30 @@
-"""The page that lists every figure of a folder, and compares them with the paper."""
+"""The page that lists every figure that was drawn, paper by paper, and compares them with what the papers report."""
 
 from __future__ import annotations
 
 import html
+import itertools
 import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import plotly.graph_objects as go
 import polars as pl
 
+from rtinterp.figures.comparison import NAME, as_html
 from rtinterp.figures.figure import Figure
-from rtinterp.figures.paper_vs_ours import NAME, as_html
-from rtinterp.figures.render import DATA_FOLDER
+from rtinterp.figures.paper import Paper
+from rtinterp.figures.render import DATA_FOLDER, IMAGE_FORMATS
 
 INDEX_FILE = "index.html"
 IFRAME_MARGIN = 20
 
 
 class Drawn(NamedTuple):
-    """A figure, its table and its drawing."""
+    """A figure of a paper, its table and its drawing."""
 
+    paper: Paper
     figure: Figure
     table: pl.DataFrame
     drawing: go.Figure
@@ -37,27 +41,42 @@ def command_of(drawn: Drawn) -> str:
     command = "python analyses/make_figures.py"
     if "scale" in drawn.table.columns:
         scale, n_seeds = drawn.table["scale"][0], drawn.table["seed"].n_unique()
-        command = command_line(scale, n_seeds, with_corpus=drawn.figure.needs_corpus)
+        command = command_line(scale, n_seeds, with_corpus=drawn.paper.needs_corpus(drawn.figure))
     return f"{command} --only {drawn.figure.name}"
 
 
-def write_index(drawn: list[Drawn], comparison: pl.DataFrame, out: Path, *, has_images: bool) -> Path:
-    """One page with every figure drawn: caption, command, links to table and images; then the paper beside ours."""
-    sections = "\n".join(_section(one, has_images) for one in drawn)
-    if len(comparison):
-        sections += _COMPARISON.format(name=NAME, table=as_html(comparison), data=DATA_FOLDER)
+def write_index(
+    drawn: Sequence[Drawn], comparisons: Mapping[str, pl.DataFrame], out: Path, *, has_images: bool
+) -> Path:
+    """Write one page with every figure drawn, under its paper: caption, command, links; then the paper beside ours.
+
+    Args:
+        comparisons: by name of the paper.
+    """
     path = out / INDEX_FILE
+    sections = "\n".join(_sections(drawn, comparisons, has_images))
     path.write_text(_PAGE.format(sections=sections), encoding="utf-8")
     return path
 
 
+def _sections(drawn: Sequence[Drawn], comparisons: Mapping[str, pl.DataFrame], has_images: bool) -> Iterator[str]:
+    for paper, of_paper in itertools.groupby(drawn, key=lambda one: one.paper):
+        yield _PAPER.format(name=paper.name, title=html.escape(paper.title))
+        yield from (_section(one, has_images) for one in of_paper)
+        comparison = comparisons[paper.name]
+        if len(comparison):
+            yield _COMPARISON.format(paper=paper.name, name=NAME, table=as_html(comparison), data=DATA_FOLDER)
+
+
 def _section(drawn: Drawn, has_images: bool) -> str:
-    name, layout = drawn.figure.name, drawn.drawing.layout
-    links = [f'<a href="{name}.html">interactive</a>', f'<a href="{DATA_FOLDER}/{name}.csv">table (csv)</a>']
+    name, folder, layout = drawn.figure.name, drawn.paper.name, drawn.drawing.layout
+    files = {"interactive": f"{name}.html", "table (csv)": f"{DATA_FOLDER}/{name}.csv"}
     if has_images:
-        links += [f'<a href="{name}.{kind}">{kind.upper()}</a>' for kind in ("png", "svg")]
+        files |= {kind.upper(): f"{name}.{kind}" for kind in IMAGE_FORMATS}
+    links = (f'<a href="{folder}/{file}">{text}</a>' for text, file in files.items())
     return _SECTION.format(
         name=name,
+        folder=folder,
         title=html.escape(drawn.figure.title),
         caption=drawn.figure.caption,
         command=html.escape(command_of(drawn)),
@@ -90,17 +109,19 @@ code {{ background: #f5f5f5; padding: 0.1em 0.3em; }}
 </html>
 """
 
+_PAPER = """<h2 id="{name}">{title}</h2>"""
+
 _SECTION = """<section id="{name}">
-<h2>{title}</h2>
+<h3>{title}</h3>
 <p>{caption}</p>
-<iframe src="{name}.html" width="{width}" height="{height}" loading="lazy" title="{title}"></iframe>
+<iframe src="{folder}/{name}.html" width="{width}" height="{height}" loading="lazy" title="{title}"></iframe>
 <p>{links}<br><code>{command}</code></p>
 </section>"""
 
 _COMPARISON = """
-<section id="{name}">
-<h2>The paper beside ours</h2>
+<section id="{paper}-{name}">
+<h3>The paper beside ours</h3>
 <p>What the paper reports, for its own sizes and budgets, beside the median of our runs, minimum to maximum. Read
-smaller scales as another experiment than the paper's. <a href="{data}/{name}.csv">table (csv)</a></p>
+smaller scales as another experiment than the paper's. <a href="{paper}/{data}/{name}.csv">table (csv)</a></p>
 {table}
 </section>"""

@@ -13,14 +13,14 @@ IMAGE_FORMATS = ("png", "svg")
 PNG_SCALE = 2
 
 
-def table_path(name: str, out: Path) -> Path:
-    """Where the tidy table of a figure lies."""
-    return out / DATA_FOLDER / f"{name}.csv"
+def table_path(name: str, folder: Path) -> Path:
+    """The place of a figure's tidy table in the folder of its paper."""
+    return folder / DATA_FOLDER / f"{name}.csv"
 
 
-def write_table(table: pl.DataFrame, name: str, out: Path) -> Path:
-    """The tidy table of a figure."""
-    path = table_path(name, out)
+def write_table(table: pl.DataFrame, name: str, folder: Path) -> Path:
+    """Write the tidy table of a figure, and return where it lies."""
+    path = table_path(name, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Written aside: the next drawing may read it, and this one may be killed.
     unfinished = path.with_suffix(".csv.tmp")
@@ -29,15 +29,19 @@ def write_table(table: pl.DataFrame, name: str, out: Path) -> Path:
     return path
 
 
-def write_html(figure: go.Figure, name: str, out: Path) -> Path:
-    """An interactive page; all pages of a folder share one plotly.min.js."""
-    path = out / f"{name}.html"
+def write_html(figure: go.Figure, name: str, folder: Path) -> Path:
+    """Write an interactive page, and return where it lies; all pages of a folder share one plotly.min.js."""
+    path = folder / f"{name}.html"
     figure.write_html(path, include_plotlyjs="directory", full_html=True)
     return path
 
 
-def write_images(figures: Mapping[str, go.Figure], out: Path) -> str | None:
-    """PNG and SVG of every figure, in one browser session; returns why there are none, or None."""
+def write_images(figures: Mapping[Path, go.Figure]) -> str | None:
+    """Write PNG and SVG of every figure, in one browser session; returns why there are none, or None.
+
+    Args:
+        figures: by the path of its files without their ending.
+    """
     try:
         import kaleido
         from choreographer import errors
@@ -46,10 +50,10 @@ def write_images(figures: Mapping[str, go.Figure], out: Path) -> str | None:
     images = [
         {
             "fig": figure.to_dict(),
-            "path": out / f"{name}.{image_format}",
+            "path": path.with_name(f"{path.name}.{image_format}"),
             "opts": {"format": image_format, "scale": PNG_SCALE if image_format == "png" else 1},
         }
-        for name, figure in figures.items()
+        for path, figure in figures.items()
         for image_format in IMAGE_FORMATS
     ]
     try:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import polars as pl
 
-from rtinterp.experiments import SCALES
 from rtinterp.figures.figure import Figure, run_columns, with_scale
+from rtinterp.figures.paper import Paper
 from rtinterp.figures.render import table_path
 from rtinterp.store import RunStore, StoreError
 from rtinterp.tasks import Corpus
@@ -20,66 +20,67 @@ from rtinterp.training.spec import RunSpec
 
 
 class Standing(NamedTuple):
-    """How good a table is: first its scale counts, then its seeds."""
+    """The scale of a table, and its number of seeds."""
 
     scale: str
     n_seeds: int
 
-    @property
-    def rank(self) -> tuple[int, int]:
-        return list(SCALES).index(self.scale), self.n_seeds
-
 
 def best_stored_table(
-    figure: Figure, stores: Sequence[RunStore], out: Path, corpus: Corpus | None = None
+    paper: Paper, figure: Figure, stores: Sequence[RunStore], folder: Path, corpus: Corpus | None = None
 ) -> pl.DataFrame | None:
     """The table of the largest scale, of the most seeds; None if there is none. Nothing is trained.
 
     It is computed anew if the stores have all of its runs. If they have some, and the figure opens its models, the rows
-    of those are computed anew, and the rest is as the table under ``out`` has it.
+    of those are computed anew, and the rest is as the table in the paper's folder has it.
     """
     if figure.experiment is None:
         return figure.compute([])
-    stored = _stored_table(figure, out)
-    best = max(_complete(figure, stores, corpus), key=lambda standing: standing.rank, default=None)
-    if best is not None and (stored is None or best.rank >= standing_of(stored).rank):
-        runs = _runs(figure.specs(best.scale, best.n_seeds, corpus), stores)
+
+    def rank(standing: Standing) -> tuple[int, int]:
+        return list(paper.scales).index(standing.scale), standing.n_seeds
+
+    stored = _stored_table(paper, figure, folder)
+    best = max(_complete(paper, figure, stores, corpus), key=rank, default=None)
+    if best is not None and (stored is None or rank(best) >= rank(standing_of(stored))):
+        runs = _runs(paper.specs(figure, best.scale, best.n_seeds, corpus), stores)
         return with_scale(figure.compute(list(runs)), best.scale)
     if stored is None or not figure.opens_models:
         return stored
     scale, n_seeds = standing_of(stored)
-    return _renewed(stored, figure, list(_runs(figure.specs(scale, n_seeds, corpus), stores)))
+    return _renewed(stored, figure, list(_runs(paper.specs(figure, scale, n_seeds, corpus), stores)))
 
 
 def standing_of(table: pl.DataFrame) -> Standing:
-    """Scale and number of seeds of a table that ``with_scale`` has marked."""
+    """The standing of a table that ``with_scale`` has marked."""
     return Standing(table["scale"][0], table["seed"].n_unique())
 
 
-def written_tables(names: Iterable[str], out: Path) -> dict[str, pl.DataFrame]:
-    """Those tables that drawings, this one or earlier ones, have left under ``out`` and marked with their scale."""
-    paths = {name: table_path(name, out) for name in names}
+def written_tables(names: Iterable[str], folder: Path) -> dict[str, pl.DataFrame]:
+    """Those tables that drawings, this one or earlier ones, have left in a folder and marked with their scale."""
+    paths = {name: table_path(name, folder) for name in names}
     tables = {name: pl.read_csv(path, infer_schema_length=None) for name, path in paths.items() if path.is_file()}
     return {name: table for name, table in tables.items() if "scale" in table.columns}
 
 
-def _stored_table(figure: Figure, out: Path) -> pl.DataFrame | None:
-    path = table_path(figure.name, out)
+def _stored_table(paper: Paper, figure: Figure, folder: Path) -> pl.DataFrame | None:
+    path = table_path(figure.name, folder)
     if not path.is_file():
         return None
     table = pl.read_csv(path, infer_schema_length=None)
-    if "scale" not in table.columns or table.is_empty() or table["scale"][0] not in SCALES:
-        warnings.warn(f"left out {path}: it does not say at which of the scales {', '.join(SCALES)}", stacklevel=2)
+    if "scale" not in table.columns or table.is_empty() or table["scale"][0] not in paper.scales:
+        scales = ", ".join(paper.scales)
+        warnings.warn(f"left out {path}: it does not say at which of the scales {scales}", stacklevel=2)
         return None
     return table
 
 
-def _complete(figure: Figure, stores: Sequence[RunStore], corpus: Corpus | None) -> Iterator[Standing]:
+def _complete(paper: Paper, figure: Figure, stores: Sequence[RunStore], corpus: Corpus | None) -> Iterator[Standing]:
     """The scales at which the stores have every run, with the number of seeds for which they do."""
-    if figure.needs_corpus and corpus is None:
+    if paper.needs_corpus(figure) and corpus is None:
         return
-    for scale in SCALES:
-        has_all = (not _missing(figure.specs(scale, n_seeds, corpus), stores) for n_seeds in itertools.count(1))
+    for scale in paper.scales:
+        has_all = (not _missing(paper.specs(figure, scale, n_seeds, corpus), stores) for n_seeds in itertools.count(1))
         n_seeds = sum(1 for _ in itertools.takewhile(bool, has_all))
         if n_seeds:
             yield Standing(scale, n_seeds)

@@ -11,7 +11,8 @@ from corpus_references import made_up_corpus, write_corpus
 
 from rtinterp.cli import figures, main
 from rtinterp.executors.sweep import Report
-from rtinterp.figures import FIGURES, Figure
+from rtinterp.figures import Figure, Paper
+from rtinterp.papers.random_transformers import FIGURES, PAPER
 from rtinterp.store import RunStore
 from rtinterp.tasks import Corpus
 
@@ -125,8 +126,8 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[Figure], Corpus | 
     """What is asked to be drawn."""
     calls: list[tuple[list[Figure], Corpus | None]] = []
 
-    def draw(chosen: list[Figure], store: RunStore, out: Path, *, corpus: Corpus | None, **_: object) -> None:
-        calls.append((chosen, corpus))
+    def draw(papers: list[Paper], store: RunStore, out: Path, *, corpus: Corpus | None, **_: object) -> None:
+        calls.append(([figure for paper in papers for figure in paper.figures.values()], corpus))
 
     monkeypatch.setattr(figures, "draw", draw)
     return calls
@@ -138,7 +139,9 @@ def test_without_a_corpus_figures_on_language_are_left_out_with_a_note(
     assert main(["figures", "--scale", "quick"]) == 0
     ((chosen, corpus),) = drawn
     assert corpus is None
-    assert [figure.name for figure in chosen] == [name for name, figure in FIGURES.items() if not figure.needs_corpus]
+    assert [figure.name for figure in chosen] == [
+        name for name, figure in FIGURES.items() if not PAPER.needs_corpus(figure)
+    ]
     (note,) = capsys.readouterr().err.splitlines()
     for word in ("figure4_language_loss", "figure5_completions", "table5_language_variance", "--corpus PATH"):
         assert word in note
@@ -207,7 +210,7 @@ def test_several_workers_train_first_what_the_chosen_figures_need(
     assert not sweeps, "one worker needs no other process"
     assert main([*command, "--workers", "3"]) == 0
     ((sweep, workers),) = sweeps
-    assert set(sweep.specs) == {spec for name in only for spec in FIGURES[name].specs("quick", 2)}
+    assert set(sweep.specs) == {spec for name in only for spec in PAPER.specs(FIGURES[name], "quick", 2)}
     assert (workers.executor, workers.n_workers) == ("loky", 3)
     assert "not trained: a stack: no memory" in capsys.readouterr().err
 

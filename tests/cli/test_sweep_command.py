@@ -11,9 +11,9 @@ import pytest
 from rtinterp.cli import main
 from rtinterp.cli import sweep as sweep_command
 from rtinterp.executors.sweep import Report, Sweep
-from rtinterp.experiments import EXPERIMENTS, SCALES, Scale
-from rtinterp.experiments.scales import ImitationBudget, LanguageBudget, TaskBudget
 from rtinterp.models.transformer.spec import ModelSpec
+from rtinterp.papers.random_transformers.grid import EXPERIMENTS
+from rtinterp.papers.random_transformers.scales import SCALES, ImitationBudget, LanguageBudget, Scale, TaskBudget
 from rtinterp.store import RunStore
 from rtinterp.tasks import DecimalAddition, Memorization, ModularAddition, NeedleInAHaystack, ParenthesisBalancing
 from rtinterp.training import peak

@@ -6,8 +6,8 @@ import dataclasses
 import sys
 
 from rtinterp.cli import main
-from rtinterp.experiments import EXPERIMENTS, SCALES
-from rtinterp.experiments.scales import QUICK, TaskBudget
+from rtinterp.papers.random_transformers import EXPERIMENTS, SCALES
+from rtinterp.papers.random_transformers.scales import QUICK, TaskBudget
 from rtinterp.tasks import ModularAddition
 from rtinterp.training.spec import RunSpec, TrainSpec
 

@@ -8,10 +8,16 @@ from pathlib import Path
 import pytest
 from corpus_references import made_up_corpus
 
-from rtinterp.experiments import SCALES, Scale
-from rtinterp.experiments.scales import MEMORIZATION_IN_CODE, ImitationBudget, LanguageBudget, TaskBudget
-from rtinterp.figures import FIGURES
 from rtinterp.models.transformer.spec import ModelSpec
+from rtinterp.papers.random_transformers import FIGURES, PAPER
+from rtinterp.papers.random_transformers.scales import (
+    MEMORIZATION_IN_CODE,
+    SCALES,
+    ImitationBudget,
+    LanguageBudget,
+    Scale,
+    TaskBudget,
+)
 from rtinterp.store import RunStore
 from rtinterp.tasks import (
     Corpus,
@@ -57,7 +63,7 @@ def corpus() -> Corpus:
 def tiny_store(tmp_path_factory: pytest.TempPathFactory, corpus: Corpus) -> RunStore:
     """Every run that a figure needs."""
     store = RunStore(tmp_path_factory.mktemp("runs"))
-    specs = [spec for figure in FIGURES.values() for spec in figure.specs(TINY, N_SEEDS, corpus)]
+    specs = [spec for figure in FIGURES.values() for spec in PAPER.specs(figure, TINY, N_SEEDS, corpus)]
     store.train_missing(specs, device="cpu", progress=False)
     return store
 
@@ -65,7 +71,7 @@ def tiny_store(tmp_path_factory: pytest.TempPathFactory, corpus: Corpus) -> RunS
 @pytest.fixture
 def runs_of(tiny_store: RunStore, corpus: Corpus):
     def load(name: str) -> list[Run]:
-        return [tiny_store.load(spec.run_id) for spec in FIGURES[name].specs(TINY, N_SEEDS, corpus)]
+        return [tiny_store.load(spec.run_id) for spec in PAPER.specs(FIGURES[name], TINY, N_SEEDS, corpus)]
 
     return load
 

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from rtinterp.analysis import accuracy
-from rtinterp.figures import FIGURES, figure7_width, published, style, table1_accuracy
+from rtinterp.figures import style
 from rtinterp.figures.figure import run_columns
+from rtinterp.papers.random_transformers import FIGURES, figure7_width, published, table1_accuracy
 from rtinterp.tasks import DecimalAddition, NeedleInAHaystack
 from rtinterp.training.run import Run
 

@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 from corpus_references import write_corpus
 
-from rtinterp.experiments import NoCorpusError
-from rtinterp.figures import FIGURES, Figure
+from rtinterp.figures import Figure, NoCorpusError, Paper
 from rtinterp.figures.draw import draw
 from rtinterp.figures.pages import command_line
+from rtinterp.papers.random_transformers import FIGURES, PAPER
 from rtinterp.store import RunStore, StoreError
 from rtinterp.tasks import Corpus, open_corpus
 
@@ -41,15 +41,15 @@ class Links(HTMLParser):
 def test_drawing_writes_tables_pages_and_an_index_whose_links_exist(
     tiny_store: RunStore, corpus: Corpus, out: Path, no_browser: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    draw(list(FIGURES.values()), tiny_store, out, scale="tiny", n_seeds=N_SEEDS, corpus=corpus, device="cpu")
+    draw([PAPER], tiny_store, out, scale="tiny", n_seeds=N_SEEDS, corpus=corpus, device="cpu")
     for name, figure in FIGURES.items():
-        table = pl.read_csv(out / "data" / f"{name}.csv")
+        table = pl.read_csv(out / PAPER.name / "data" / f"{name}.csv")
         assert figure.experiment is None or table["seed"].n_unique() == N_SEEDS
-        assert (out / f"{name}.html").stat().st_size < 2**20, "plotly.js is shared"
+        assert (out / PAPER.name / f"{name}.html").stat().st_size < 2**20, "plotly.js is shared"
     targets = Links((out / "index.html").read_text()).targets
-    assert {f"{name}.html" for name in FIGURES} <= set(targets)
+    assert {f"{PAPER.name}/{name}.html" for name in FIGURES} <= set(targets)
     assert all((out / target).is_file() for target in targets)
-    assert (out / "plotly.min.js").is_file()
+    assert (out / PAPER.name / "plotly.min.js").is_file()
     assert "No PNG and SVG images" in capsys.readouterr().err
 
 
@@ -60,13 +60,13 @@ def test_drawing_again_trains_nothing(
         raise AssertionError("trained again")
 
     monkeypatch.setattr("rtinterp.store.training.train_stack_kept", refuse)
-    draw([FIGURES["figure7_width"]], tiny_store, out, scale="tiny", n_seeds=N_SEEDS, device="cpu")
-    assert (out / "figure7_width.html").is_file()
+    draw([PAPER.only(["figure7_width"])], tiny_store, out, scale="tiny", n_seeds=N_SEEDS, device="cpu")
+    assert (out / PAPER.name / "figure7_width.html").is_file()
 
 
 def test_a_missing_or_small_corpus_is_told_before_anything_is_trained(out: Path, tmp_path: Path) -> None:
     store = RunStore(tmp_path / "runs")
-    figures = [FIGURES["figure3_embeddings"], FIGURES["figure4_language_loss"]]
+    figures = [PAPER.only(["figure3_embeddings", "figure4_language_loss"])]
     with pytest.raises(NoCorpusError, match="pass --corpus PATH"):
         draw(figures, store, out, scale="tiny", n_seeds=1, device="cpu")
     few = Corpus(("the cat sat.",) * 3, ("a dog ran.",))
@@ -80,9 +80,9 @@ def test_no_file_says_where_the_corpus_lies(
     tiny_store: RunStore, corpus: Corpus, out: Path, no_browser: None, tmp_path: Path
 ) -> None:
     folder = write_corpus(tmp_path / "where the text lies", corpus)
-    figures = [figure for figure in FIGURES.values() if figure.needs_corpus]
-    assert len(figures) == 3
-    draw(figures, tiny_store, out, scale="tiny", n_seeds=N_SEEDS, corpus=open_corpus(folder), device="cpu")
+    paper = PAPER.only([name for name, figure in FIGURES.items() if PAPER.needs_corpus(figure)])
+    assert len(paper.figures) == 3
+    draw([paper], tiny_store, out, scale="tiny", n_seeds=N_SEEDS, corpus=open_corpus(folder), device="cpu")
     for path in out.rglob("*.*"):
         text = path.read_text(encoding="utf-8")
         assert str(tmp_path) not in text, path.name
@@ -94,7 +94,7 @@ def test_no_file_says_where_the_corpus_lies(
 def test_only_figures_on_language_are_said_to_need_a_corpus(
     tiny_store: RunStore, corpus: Corpus, out: Path, no_browser: None
 ) -> None:
-    figures = [FIGURES["figure3_embeddings"], FIGURES["figure4_language_loss"]]
+    figures = [PAPER.only(["figure3_embeddings", "figure4_language_loss"])]
     draw(figures, tiny_store, out, scale="tiny", n_seeds=N_SEEDS, corpus=corpus, device="cpu")
     index = (out / "index.html").read_text()
     assert "--scale tiny --seeds 2 --only figure3_embeddings<" in index
@@ -111,10 +111,11 @@ def test_a_figure_that_needs_no_runs_is_drawn_without_any(out: Path, no_browser:
         return go.Figure(go.Bar(x=table["bound"], y=table["width"]), {"width": 300, "height": 200})
 
     figure = Figure("bounds", "Bounds", "From theory.", experiment=None, compute=compute, plot=plot)
-    assert not figure.needs_corpus
+    paper = Paper("theory", "Theory", {"bounds": figure}, experiments={}, scales={"tiny": None})
+    assert not paper.needs_corpus(figure)
     store = RunStore(tmp_path / "runs")
-    draw([figure], store, out, scale="tiny", n_seeds=N_SEEDS, device="cpu")
-    assert pl.read_csv(out / "data" / "bounds.csv")["width"].to_list() == [6, 9]
+    draw([paper], store, out, scale="tiny", n_seeds=N_SEEDS, device="cpu")
+    assert pl.read_csv(out / "theory" / "data" / "bounds.csv")["width"].to_list() == [6, 9]
     assert "From theory." in (out / "index.html").read_text()
     assert not store.run_ids()
 
@@ -124,21 +125,22 @@ def test_images_are_written_where_there_is_a_browser(tiny_store: RunStore, out: 
 
     if Chromium.find_browser(skip_local=False) is None:
         pytest.skip("no Chrome or Chromium here")
-    draw([FIGURES["figure3_embeddings"]], tiny_store, out, scale="tiny", n_seeds=N_SEEDS, device="cpu")
-    assert (out / "figure3_embeddings.png").read_bytes().startswith(b"\x89PNG")
-    assert "seed 1" in (out / "figure3_embeddings.svg").read_text()
+    draw([PAPER.only(["figure3_embeddings"])], tiny_store, out, scale="tiny", n_seeds=N_SEEDS, device="cpu")
+    assert (out / PAPER.name / "figure3_embeddings.png").read_bytes().startswith(b"\x89PNG")
+    assert "seed 1" in (out / PAPER.name / "figure3_embeddings.svg").read_text()
 
 
 def test_a_damaged_run_costs_its_figures_and_no_others(
     tiny_store: RunStore, out: Path, no_browser: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = RunStore(shutil.copytree(tiny_store.path, tmp_path / "runs"))
-    figures = [FIGURES["figure2_attention"], FIGURES["figure3_embeddings"]]
-    needed, others = ([spec.run_id for spec in figure.specs("tiny", N_SEEDS)] for figure in figures)
+    paper = PAPER.only(["figure2_attention", "figure3_embeddings"])
+    figures = [paper.figures["figure2_attention"], paper.figures["figure3_embeddings"]]
+    needed, others = ([spec.run_id for spec in PAPER.specs(figure, "tiny", N_SEEDS)] for figure in figures)
     victim = next(run_id for run_id in needed if run_id not in others)
     (store.path / victim / "history.csv").write_text("edited")
     with pytest.raises(StoreError, match=r"not drawn: figure2_attention; .*history\.csv: truncated or edited"):
-        draw(figures, store, out, scale="tiny", n_seeds=N_SEEDS, device="cpu")
+        draw([paper], store, out, scale="tiny", n_seeds=N_SEEDS, device="cpu")
     assert f"figure2_attention: not drawn: {store.path / victim}/history.csv" in capsys.readouterr().err
-    assert (out / "figure3_embeddings.html").is_file()
+    assert (out / PAPER.name / "figure3_embeddings.html").is_file()
     assert "figure2_attention" not in (out / "index.html").read_text()

@@ -10,9 +10,9 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from rtinterp.figures import FIGURES, figure2_attention, figure3_embeddings
 from rtinterp.figures.figure import run_columns
 from rtinterp.models.parameters import TOKEN_EMBEDDING
+from rtinterp.papers.random_transformers import FIGURES, figure2_attention, figure3_embeddings
 from rtinterp.training.run import Run
 
 #: Figures that count what needs no run have no seeds and no budget either.

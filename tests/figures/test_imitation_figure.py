@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from rtinterp.analysis import target_statistics
-from rtinterp.figures import FIGURES, figure6_imitation
 from rtinterp.models.initialisation import initial_tensors
 from rtinterp.models.transformer.hooked import hooked_transformer
 from rtinterp.models.transformer.spec import ModelSpec
+from rtinterp.papers.random_transformers import FIGURES, figure6_imitation
 from rtinterp.tasks import CircuitImitation
 from rtinterp.training.run import Run
 

@@ -16,9 +16,9 @@ from corpus_references import made_up_corpus
 from sklearn.decomposition import PCA
 
 from rtinterp.analysis import nats_per_token
-from rtinterp.experiments import NoCorpusError
-from rtinterp.figures import FIGURES, figure5_completions
+from rtinterp.figures import NoCorpusError
 from rtinterp.models.parameters import POSITIONAL_EMBEDDING, TOKEN_EMBEDDING, UNEMBEDDING
+from rtinterp.papers.random_transformers import FIGURES, PAPER, figure5_completions
 from rtinterp.store import RunStore
 from rtinterp.tasks import Corpus, LanguageModelling
 from rtinterp.tasks import corpus as corpus_module
@@ -31,13 +31,13 @@ ON_LANGUAGE = {"figure4_language_loss", "table5_language_variance", "figure5_com
 
 
 def test_the_figures_on_language_and_no_others_need_a_corpus() -> None:
-    assert {name for name, figure in FIGURES.items() if figure.needs_corpus} == ON_LANGUAGE
+    assert {name for name, figure in FIGURES.items() if PAPER.needs_corpus(figure)} == ON_LANGUAGE
     for name, figure in FIGURES.items():
         if name in ON_LANGUAGE:
             with pytest.raises(NoCorpusError, match="pass --corpus PATH"):
-                figure.specs("tiny", 1)
+                PAPER.specs(figure, "tiny", 1)
         else:
-            figure.specs("tiny", 1)
+            PAPER.specs(figure, "tiny", 1)
 
 
 # Figure 4.
@@ -218,7 +218,7 @@ def test_table_5_shows_medians_over_seeds(runs_of) -> None:
 def test_a_stored_language_model_can_be_opened_up_without_its_corpus(
     tiny_store: RunStore, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = TABLE5.specs("tiny", 1, corpus)[0]
+    spec = PAPER.specs(TABLE5, "tiny", 1, corpus)[0]
     tokens = spec.task.test_set().tokens[:3]
     expected = tiny_store.load(spec.run_id).model(tokens)
     monkeypatch.setattr(corpus_module, "_OPEN", {})

@@ -7,8 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rtinterp.figures import published
-from rtinterp.figures.paper_vs_ours import as_html, as_markdown, paper_vs_ours
+from rtinterp.figures.comparison import NAME, as_html, as_markdown, paper_vs_ours
+from rtinterp.figures.render import table_path
+from rtinterp.papers.random_transformers import published
+from rtinterp.papers.random_transformers.comparison import COMPARED
 
 
 def runs(column: str, values: list[float], **columns: object) -> pl.DataFrame:
@@ -26,7 +28,7 @@ def test_median_and_range_of_the_runs_beside_a_known_number() -> None:
     known = runs("test_accuracy", [0.5, 0.9, 0.7], size="wide", paper_accuracy=1.0)
     unknown = runs("test_accuracy", [0.1], size="narrow", d_model=8, paper_accuracy=None)
     unknown = unknown.with_columns(pl.col("paper_accuracy").cast(pl.Float64))
-    (row,) = paper_vs_ours({"table1_accuracy": pl.concat([known, unknown])}).iter_rows(named=True)
+    (row,) = paper_vs_ours(COMPARED, {"table1_accuracy": pl.concat([known, unknown])}).iter_rows(named=True)
     assert row["paper"] == "100"
     assert (row["ours_median"], row["ours_min"], row["ours_max"]) == pytest.approx((70, 50, 90))
     assert (row["n_seeds"], row["scale"], row["d_model"], row["n_steps"]) == (3, "quick", 24, 1500)
@@ -34,7 +36,7 @@ def test_median_and_range_of_the_runs_beside_a_known_number() -> None:
 
 def test_statements_stand_beside_accuracies() -> None:
     table = runs("test_accuracy", [0.25], trainable="unembedding", paper_statement="fails")
-    (row,) = paper_vs_ours({"table2_subsets": table}).iter_rows(named=True)
+    (row,) = paper_vs_ours(COMPARED, {"table2_subsets": table}).iter_rows(named=True)
     assert (row["paper"], row["ours_median"], row["model"]) == ("fails", 25, "unembedding only")
 
 
@@ -47,7 +49,7 @@ def test_the_widest_models_of_the_better_depth_stand_for_language() -> None:
             (2, 16, "all", 2.5), (4, 16, "all", 2.0),
         )
     )  # fmt: skip
-    found = paper_vs_ours({"figure4_language_loss": table})
+    found = paper_vs_ours(COMPARED, {"figure4_language_loss": table})
     assert dict(zip(found["model"], found["ours_median"], strict=True)) == {"random": 3.0, "normal": 2.0}
     assert found["quantity"].str.extract(r"(\d) layers").to_list() == ["2", "4"]
     assert set(found["paper"]) == {f"{number.value:g}" for number in published.LANGUAGE_LOSS.values()}
@@ -55,7 +57,7 @@ def test_the_widest_models_of_the_better_depth_stand_for_language() -> None:
 
 def test_both_renderings_hold_every_row() -> None:
     table = runs("gradient_symmetricity", [0.3, 0.5]).with_columns(distance_irrelevance=pl.lit(0.9))
-    found = paper_vs_ours({"figure3_embeddings": table})
+    found = paper_vs_ours(COMPARED, {"figure3_embeddings": table})
     for text in (as_html(found), as_markdown(found)):
         assert "0.4 (0.3 to 0.5)" in text
         assert "p = 13" in text
@@ -63,10 +65,11 @@ def test_both_renderings_hold_every_row() -> None:
 
 
 def test_without_counterparts_it_is_empty() -> None:
-    assert paper_vs_ours({"figure7_width": runs("test_accuracy", [0.5])}).is_empty()
+    assert paper_vs_ours(COMPARED, {"figure7_width": runs("test_accuracy", [0.5])}).is_empty()
 
 
 def test_the_readme_shows_the_table_that_is_committed() -> None:
     repository = Path(__file__).parents[2]
-    committed = pl.read_csv(repository / "figures" / "data" / "paper_vs_ours.csv", infer_schema_length=None)
+    path = table_path(NAME, repository / "figures" / "random_transformers")
+    committed = pl.read_csv(path, infer_schema_length=None)
     assert as_markdown(committed) in (repository / "README.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from rtinterp.figures import FIGURES, table4_explained_variance
+from rtinterp.papers.random_transformers import FIGURES, table4_explained_variance
 from rtinterp.tasks import Memorization
 from rtinterp.training.run import Run
 

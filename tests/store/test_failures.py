@@ -129,8 +129,7 @@ def test_a_damaged_failure_is_a_store_error_and_takes_no_other_down(
 
 
 def test_figures_end_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch) -> None:
-    from rtinterp.experiments import EXPERIMENTS, SCALES
-    from rtinterp.figures import FIGURES
+    from rtinterp.papers.random_transformers import EXPERIMENTS, FIGURES, SCALES
 
     experiment = FIGURES["figure3_embeddings"].experiment
     (spec,) = EXPERIMENTS[experiment](SCALES["quick"], 1, None)

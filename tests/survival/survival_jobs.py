@@ -11,10 +11,9 @@ import torch
 from corpus_references import made_up_corpus
 
 from rtinterp.cli import main
-from rtinterp.experiments import SCALES, Scale
-from rtinterp.experiments.scales import ImitationBudget, LanguageBudget, TaskBudget
 from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.transformer.spec import ModelSpec
+from rtinterp.papers.random_transformers.scales import SCALES, ImitationBudget, LanguageBudget, Scale, TaskBudget
 from rtinterp.store import RunStore, training
 from rtinterp.tasks import (
     CircuitImitation,

@@ -18,7 +18,7 @@ def contents(runs: Path) -> dict[str, bytes]:
         record = json.loads(found[f"{folder.name}/run.json"])
         record["sha256"].pop("environment.json")
         found[f"{folder.name}/run.json"] = json.dumps(record).encode()
-    for table in sorted(runs.with_name(f"{runs.name}-figures").glob("data/*.csv")):
+    for table in sorted(runs.with_name(f"{runs.name}-figures").glob("*/data/*.csv")):
         found[table.name] = table.read_bytes()
     return found
 

@@ -17,9 +17,10 @@ from rtinterp.analysis import (
     gradient_symmetricity,
     principal_components,
 )
-from rtinterp.figures import published, style
+from rtinterp.figures import style
 from rtinterp.figures.figure import Figure, with_run_columns
 from rtinterp.models.parameters import TOKEN_EMBEDDING
+from rtinterp.papers.random_transformers import published
 from rtinterp.training.run import Run
 
 N_COMPONENTS = 10
@@ -108,14 +109,10 @@ def plot(table: pl.DataFrame) -> go.Figure:
 
 def _circuit_line(table: pl.DataFrame) -> str:
     """Medians of the two measures, and what the paper reports."""
-    measures = {
-        "gradient symmetricity": published.GRADIENT_SYMMETRICITY,
-        "distance irrelevance": published.DISTANCE_IRRELEVANCE,
-    }
     runs = table.unique("seed")
     return ", ".join(
-        f"{name} {runs[name.replace(' ', '_')].median():.2f} (paper: {number.value:.2f})"
-        for name, number in measures.items()
+        f"{column.replace('_', ' ')} {runs[column].median():.2f} (paper: {number.value:.2f})"
+        for column, number in published.CIRCUIT_MEASURES.items()
     )
 
 

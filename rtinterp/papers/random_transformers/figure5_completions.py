@@ -16,9 +16,9 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from rtinterp.analysis import complete
-from rtinterp.experiments.grid import RANDOM_AND_NORMAL
 from rtinterp.figures import style
 from rtinterp.figures.figure import Figure, with_run_columns
+from rtinterp.papers.random_transformers.grid import RANDOM_AND_NORMAL
 from rtinterp.tasks import LanguageModelling
 from rtinterp.tasks.corpus import END_OF_TEXT
 from rtinterp.training.run import Run

@@ -7,7 +7,7 @@ import polars as pl
 
 from rtinterp.figures import style
 from rtinterp.figures.figure import Figure
-from rtinterp.figures.table4_explained_variance import compute
+from rtinterp.papers.random_transformers.table4_explained_variance import compute
 
 KINDS = {"principal_components": "principal components", "coordinates": "neurons"}
 

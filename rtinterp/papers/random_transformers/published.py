@@ -6,9 +6,9 @@ its code, or is quoted from there by others; the rest of the paper's cells stay 
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Literal
 
+from rtinterp.figures.comparison import Published
 from rtinterp.models.regimes import Trainable
 from rtinterp.tasks import (
     DecimalAddition,
@@ -25,24 +25,6 @@ PAPER_WIDTHS: dict[Size, int] = {"wide": 1024, "narrow": 16}
 
 #: Where the paper's statement is what we know.
 SOLVES, FAILS = "solves", "fails"
-
-
-@dataclasses.dataclass(frozen=True)
-class Published:
-    """One of the paper's numbers or statements.
-
-    Attributes:
-        source: where in the paper.
-        basis: "read" there or in the official code, "second-hand", or "unconfirmed", which is never printed.
-    """
-
-    value: float | str
-    source: str
-    basis: Literal["read", "second-hand", "unconfirmed"]
-
-    @property
-    def printable(self) -> bool:
-        return self.basis != "unconfirmed"
 
 
 def _read(value: float | str, source: str) -> Published:
@@ -96,8 +78,10 @@ BITS_PER_PARAMETER: dict[tuple[type[Task], Trainable], Published] = {
 ODD_PARAMETER_COUNT = _quoted(99_328, "table 6")
 
 #: Of the random transformer that adds modulo p, as "The Clock and the Pizza" (arXiv 2306.17844) defines them.
-GRADIENT_SYMMETRICITY = _quoted(0.88, "modular addition")
-DISTANCE_IRRELEVANCE = _quoted(0.88, "modular addition")
+CIRCUIT_MEASURES = {
+    "gradient_symmetricity": _quoted(0.88, "modular addition"),
+    "distance_irrelevance": _quoted(0.88, "modular addition"),
+}
 
 #: Nats per token: of the best fully trained model, and of the random one of width 512, of which two layers did best.
 LANGUAGE_LOSS: dict[Trainable, Published] = {

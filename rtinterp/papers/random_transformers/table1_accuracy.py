@@ -8,10 +8,10 @@ import plotly.graph_objects as go
 import polars as pl
 
 from rtinterp.analysis import exact_match
-from rtinterp.figures import published
 from rtinterp.figures.accuracies import accuracies, accuracy_table
 from rtinterp.figures.figure import Figure
 from rtinterp.models.regimes import Trainable
+from rtinterp.papers.random_transformers import published
 from rtinterp.training.run import Run
 
 SEQUENCES_PER_PASS = 500

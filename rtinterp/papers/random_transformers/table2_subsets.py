@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 import polars as pl
 
-from rtinterp.figures import published
 from rtinterp.figures.accuracies import accuracies, accuracy_table
 from rtinterp.figures.figure import Figure
 from rtinterp.models.regimes import Trainable
+from rtinterp.papers.random_transformers import published
 from rtinterp.training.run import Run
 
 REGIMES: dict[str, Trainable] = {

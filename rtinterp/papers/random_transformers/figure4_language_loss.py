@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 import polars as pl
 
-from rtinterp.experiments.grid import RANDOM_AND_NORMAL
 from rtinterp.figures import style
 from rtinterp.figures.curves import add_curve, add_floor, log_axis
 from rtinterp.figures.figure import Figure, run_columns
+from rtinterp.papers.random_transformers.grid import RANDOM_AND_NORMAL
 from rtinterp.tasks import LanguageModelling
 from rtinterp.training.run import Run
 

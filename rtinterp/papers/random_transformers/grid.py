@@ -4,32 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
 
-from rtinterp.experiments.scales import MEMORIZATION_IN_TEXT, Scale, TaskBudget
+from rtinterp.figures.paper import Experiment, NoCorpusError
 from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.regimes import Trainable
 from rtinterp.models.transformer.spec import ModelSpec
+from rtinterp.papers.random_transformers.scales import MEMORIZATION_IN_TEXT, Scale, TaskBudget
 from rtinterp.tasks import Corpus, DecimalAddition, ModularAddition, NeedleInAHaystack
 from rtinterp.training.spec import RunSpec
-
-#: From a scale, a number of seeds and, where there is one, an open corpus.
-Experiment: TypeAlias = Callable[[Scale, int, Corpus | None], list[RunSpec]]
 
 #: The random transformer and the fully trained ("normal") one.
 RANDOM_AND_NORMAL: tuple[Trainable, ...] = ("embeddings", "all")
 #: Table 2: proper subsets of the embeddings.
 SUBSETS: tuple[Trainable, ...] = ("unembedding", "input_embeddings", "token_embedding+unembedding")
-
-
-class NoCorpusError(ValueError):
-    """An experiment on language was asked for without a text."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "language modelling needs a text: pass --corpus PATH, a .txt or .xz file or a folder with a train and a "
-            "valid file, or --corpus roneneldan/TinyStories where there is a network"
-        )
 
 
 def figure2(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:

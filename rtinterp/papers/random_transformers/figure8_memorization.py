@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 import polars as pl
 
-from rtinterp.experiments.scales import MEMORIZATION_IN_CODE
 from rtinterp.figures import style
 from rtinterp.figures.curves import add_floor
 from rtinterp.figures.figure import Figure, with_run_columns
-from rtinterp.figures.table3_memorization import hyper_parameters
+from rtinterp.papers.random_transformers.scales import MEMORIZATION_IN_CODE
+from rtinterp.papers.random_transformers.table3_memorization import hyper_parameters
 from rtinterp.training.run import Run
 
 

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 import polars as pl
 
-from rtinterp.experiments.scales import MEMORIZATION_IN_CODE, MEMORIZATION_IN_TEXT
-from rtinterp.figures import published, style
+from rtinterp.figures import style
 from rtinterp.figures.figure import Figure, run_columns
-from rtinterp.figures.table6_parameters import n_trainable
+from rtinterp.papers.random_transformers import published
+from rtinterp.papers.random_transformers.scales import MEMORIZATION_IN_CODE, MEMORIZATION_IN_TEXT
+from rtinterp.papers.random_transformers.table6_parameters import n_trainable
 from rtinterp.training.run import Run
 
 HEADER = [

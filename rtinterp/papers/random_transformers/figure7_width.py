@@ -8,11 +8,11 @@ import plotly.graph_objects as go
 import polars as pl
 from plotly.subplots import make_subplots
 
-from rtinterp.experiments.grid import RANDOM_AND_NORMAL
 from rtinterp.figures import style
 from rtinterp.figures.accuracies import accuracies
 from rtinterp.figures.curves import FLOOR_LABEL
 from rtinterp.figures.figure import Figure
+from rtinterp.papers.random_transformers.grid import RANDOM_AND_NORMAL
 
 N_COLUMNS = 2
 #: Fewer seeds are shown one by one: quantiles of them would say nothing.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rtinterp.figures.table4_explained_variance import explained_variance_figure
+from rtinterp.papers.random_transformers.table4_explained_variance import explained_variance_figure
 
 FIGURE = explained_variance_figure(
     number=7,

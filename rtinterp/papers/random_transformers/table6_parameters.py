@@ -8,13 +8,14 @@ from collections.abc import Iterable, Sequence
 import plotly.graph_objects as go
 import polars as pl
 
-from rtinterp.experiments.scales import PAPER
-from rtinterp.figures import published, style
+from rtinterp.figures import style
 from rtinterp.figures.figure import Figure
 from rtinterp.models.bodies import BodySpec, trained_parameters
 from rtinterp.models.parameters import POSITIONAL_EMBEDDING, TOKEN_EMBEDDING, UNEMBEDDING, Parameter
 from rtinterp.models.regimes import Trainable
 from rtinterp.models.transformer.spec import ModelSpec
+from rtinterp.papers.random_transformers import published
+from rtinterp.papers.random_transformers.scales import PAPER
 from rtinterp.tasks import LanguageModelling, Task
 from rtinterp.training.run import Run
 
