@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rtinterp.models.transformer.spec import ModelSpec as ModelSpec
     from rtinterp.store.run_store import RunStore as RunStore
     from rtinterp.store.run_store import StoreError as StoreError
+    from rtinterp.tasks import register_task as register_task
     from rtinterp.training.loop import DivergenceError as DivergenceError
     from rtinterp.training.loop import train as train
     from rtinterp.training.run import Run as Run
@@ -33,6 +34,7 @@ _HOME = {
     "DivergenceError": "rtinterp.training.loop",
     "RunStore": "rtinterp.store.run_store",
     "StoreError": "rtinterp.store.run_store",
+    "register_task": "rtinterp.tasks",
 }
 _SUBPACKAGES = ("analysis", "figures", "models", "store", "tasks", "training")
 

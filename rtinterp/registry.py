@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
@@ -57,11 +59,14 @@ class Registry(Mapping[str, type[Kind]], Generic[Kind]):
         described = f"{self.kind} {cls.__qualname__}" if isinstance(cls, type) else repr(cls)
         if not (isinstance(cls, type) and issubclass(cls, self._base)):
             raise TypeError(f"{described} is not a subclass of {self._base.__name__}")
-        if "__dataclass_params__" not in vars(cls) or not cls.__dataclass_params__.frozen:
+        parameters = vars(cls).get("__dataclass_params__")
+        if parameters is None or not parameters.frozen or not dataclasses.is_dataclass(cls):
             raise TypeError(f"{described} is not a frozen dataclass; decorate it with @dataclass(frozen=True)")
         name = vars(cls).get("name")
         if not isinstance(name, str):
             raise ValueError(f'{described} has no name of its own; give it one: name: ClassVar[str] = "..."')
+        if any(field.name == "name" for field in dataclasses.fields(cls)):
+            raise ValueError(f"{described} has its name as a field; annotate it as name: ClassVar[str]")
         if not NAME.fullmatch(name):
             raise ValueError(f"{described} is called {name!r}; use lower-case letters, digits and underscores")
         taken = self._classes.get(name)
@@ -113,11 +118,14 @@ class Registry(Mapping[str, type[Kind]], Generic[Kind]):
         return len(self._classes)
 
     def _load_installed(self) -> None:
-        """Register what entry points name, once."""
+        """Register what entry points name, once; a broken one is left out with a warning, and harms no other."""
         if not self._installed_are_loaded:
             self._installed_are_loaded = True
             for entry_point in entry_points(group=self._group):
-                self.register(entry_point.load())
+                try:
+                    self.register(entry_point.load())
+                except Exception as error:  # whatever a package raises when it is imported
+                    warnings.warn(f"left out the installed {self.kind} {entry_point.value}: {error}", stacklevel=2)
 
 
 def _place(cls: type) -> tuple[str, str]:

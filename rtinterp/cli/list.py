@@ -67,7 +67,7 @@ def list_runs(
         print(f"no runs in {runs}" + ("" if runs.is_dir() else ", which does not exist"))
         return
     conditions = [
-        None if task is None else pl.col("task").str.starts_with(f"{TASKS[task].__name__}("),
+        None if task is None else pl.col("run_id").str.starts_with(f"{task}-"),
         pl.col("d_model").is_in(list(width)) if width else None,
         None if trainable is None else pl.col("trainable") == trainable,
         None if body is None else pl.col("body") == body,

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import re
+from collections.abc import Callable
 
 import polars as pl
 import safetensors
@@ -13,7 +14,8 @@ import safetensors.torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from rtinterp.store.errors import StoreError, explain, one_line
+from rtinterp.registry import NAME, UnknownNameError
+from rtinterp.store.errors import StoreError, UnregisteredError, explain, one_line
 from rtinterp.store.sizes import trained_shapes
 from rtinterp.store.strict_json import make, parse_json
 from rtinterp.training.environment import ENVIRONMENT_FIELDS, Environment
@@ -40,19 +42,41 @@ def environment_bytes(run: Run) -> bytes:
     return (json.dumps(dataclasses.asdict(run.environment), indent=2) + "\n").encode()
 
 
-def parse_spec(data: bytes) -> RunSpec:
+def parse_spec(data: bytes, environment: Callable[[], Environment | None] = lambda: None) -> RunSpec:
     """The spec of a run that a store could hold.
 
+    Args:
+        environment: tells what the run was made in, where that is known, if its task or body is not registered.
+
     Raises:
+        UnregisteredError: its task or body is not registered in this process.
         StoreError: it is malformed, incomplete, or describes a model that is too large.
     """
     try:
         parse_json(data)
         spec = spec_from_json(data.decode("utf-8"))
+    except UnknownNameError as error:
+        if not isinstance(error.name, str) or not NAME.fullmatch(error.name):
+            raise StoreError(f"not a run spec: {explain(error)}") from error
+        raise UnregisteredError(_how_to_register(error, environment())) from error
     except (ValueError, TypeError, OverflowError) as error:
         raise StoreError(f"not a run spec: {explain(error)}") from error
     trained_shapes(spec)
     return spec
+
+
+def _how_to_register(unknown: UnknownNameError, environment: Environment | None) -> str:
+    """What is missing and, as far as the run's environment tells, what to do about it."""
+    is_task = unknown.kind == "task"
+    module = None if environment is None else environment.task_module if is_task else environment.body_module
+    if module == "__main__":
+        advice = "it was defined in a notebook or script: run its definition, and register_{} on it, first"
+    elif module is None:
+        advice = "import the module that defines it, and that calls register_{} on it, first"
+    else:
+        advice = f"import {one_line(module)}, which defined it, first, or call register_{{}} on its class"
+    kind = "task" if is_task else "body"
+    return f"its {kind} {unknown.name!r} is not registered in this process; {advice.format(kind)}"
 
 
 def parse_history(data: bytes, spec: RunSpec) -> pl.DataFrame:

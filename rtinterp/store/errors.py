@@ -12,6 +12,14 @@ class StoreError(ValueError):
     """A run cannot be saved, or is not there, or is not what was saved; the message names the file."""
 
 
+class UnregisteredError(StoreError):
+    """A run is not known to be damaged, but its task or body is not registered in this process; says what to import."""
+
+
+class UnregisteredRunWarning(UserWarning):
+    """A run was left out because its task or body is not registered in this process; says what to import."""
+
+
 def one_line(text: object) -> str:
     """A text of any origin, short and harmless to a terminal: no line ends, no control characters."""
     words = " ".join(str(text)[: 4 * MAX_CHARACTERS].split())

@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from rtinterp.store.contents import parse_spec
 from rtinterp.store.durable import write_durably
-from rtinterp.store.errors import StoreError, explain, one_line
+from rtinterp.store.errors import StoreError, UnregisteredError, UnregisteredRunWarning, explain, one_line
 from rtinterp.store.files import read_file
 from rtinterp.store.former_ids import stored_id
 from rtinterp.strict import STRICT
@@ -98,24 +98,28 @@ class Failures:
             raise StoreError(f"{path}: cannot be saved: {explain(error)}") from error
 
     def read(self, run_id: str) -> Failure:
-        """Raises StoreError if the file is missing or malformed."""
+        """Raises StoreError if the file is missing or malformed, or the run's task or body is not registered."""
         path = self._path(run_id)
         contents = read_file(path, MAX_FAILURE_BYTES)
         try:
             facts = TypeAdapter(FailureFacts).validate_json(contents, strict=True)
-            spec = parse_spec(facts.spec.encode())
+            spec = parse_spec(facts.spec.encode(), lambda: facts.environment)
             if run_id not in (spec.run_id, spec.former_run_id):
                 raise ValueError(f"describes run {spec.run_id}, not the run it is named after")
+        except UnregisteredError as error:
+            raise UnregisteredError(f"{path}: {error}") from error
         except (ValueError, TypeError) as error:
             raise StoreError(f"{path}: not a failure: {explain(error)}") from error
         return Failure(spec, facts.step, one_line(facts.reason), facts.environment, run_id)
 
     def all(self) -> list[Failure]:
-        """By run id. A damaged one is left out with a warning."""
+        """By run id. One that is damaged, or whose task or body is not registered, is left out with a warning."""
         found = []
         for run_id in sorted(self.run_ids()):
             try:
                 found.append(self.read(run_id))
+            except UnregisteredError as error:
+                warnings.warn(f"left out a failure: {error}", UnregisteredRunWarning, stacklevel=3)
             except StoreError as error:
                 warnings.warn(f"left out a damaged failure: {error}", stacklevel=3)
         return found

@@ -19,6 +19,7 @@ from rtinterp.store.errors import StoreError, explain, one_line
 from rtinterp.store.files import holds, read_file, write_file
 from rtinterp.store.record import FORMAT_VERSION, KNOWN_VERSIONS, blame, check_fingerprint, check_version
 from rtinterp.store.run_store import RunStore
+from rtinterp.training.environment import Environment
 from rtinterp.training.run import Run
 from rtinterp.training.spec import RunSpec
 
@@ -54,6 +55,7 @@ def import_run(path: Path) -> Run:
     """Read a portable file and check all that is checked of a run in a store.
 
     Raises:
+        UnregisteredError: its task or body is not registered in this process.
         StoreError: it is not a file that ``export_run`` wrote, or was truncated or edited since.
     """
     with blame(path):
@@ -103,8 +105,7 @@ def parse_portable(data: bytes) -> Run:
     if len(data) - start != sizes.trained_bytes(spec):
         raise StoreError(f"truncated or edited: holds {len(data) - start:,} bytes of tensors, not those of its spec")
     history = contents.parse_history(_text(metadata, "history", sizes.history_limit(spec)), spec)
-    environment_text = _text(metadata, "environment", sizes.MAX_JSON_BYTES)
-    environment = contents.parse_environment(environment_text, int(metadata["format_version"]))
+    environment = _environment(metadata)
     trained = contents.parse_trained(data, spec)
     if fingerprint(trained) != metadata["trained_fingerprint"]:
         raise StoreError("its tensors were edited since it was exported (their fingerprint is another one)")
@@ -138,7 +139,12 @@ def _metadata(data: bytes) -> tuple[dict[str, str], int]:
 
 
 def _spec(metadata: Mapping[str, str]) -> RunSpec:
-    return contents.parse_spec(_text(metadata, "spec", sizes.MAX_JSON_BYTES))
+    return contents.parse_spec(_text(metadata, "spec", sizes.MAX_JSON_BYTES), lambda: _environment(metadata))
+
+
+def _environment(metadata: Mapping[str, str]) -> Environment:
+    text = _text(metadata, "environment", sizes.MAX_JSON_BYTES)
+    return contents.parse_environment(text, int(metadata["format_version"]))
 
 
 def _text(metadata: Mapping[str, str], name: str, limit: int) -> bytes:

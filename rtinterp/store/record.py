@@ -49,7 +49,7 @@ RECORD_FILE = "run.json"
 HASHED_FILES = (SPEC_FILE, HISTORY_FILE, TRAINED_FILE, ENVIRONMENT_FILE)
 RUN_FILES = (*HASHED_FILES, RECORD_FILE)
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 KNOWN_VERSIONS = tuple(ENVIRONMENT_FIELDS)
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -83,6 +83,7 @@ def read_run(folder: Path) -> Run:
     """Read a run back, and hold the body that its seed makes against the stored fingerprint.
 
     Raises:
+        UnregisteredError: its task or body is not registered in this process.
         StoreError: a file is missing, a link, truncated, edited or malformed, or the body is another one.
     """
     return StoredRun(folder).run()
@@ -147,7 +148,7 @@ class StoredRun:
     def spec(self) -> RunSpec:
         data = self._read(SPEC_FILE, sizes.MAX_JSON_BYTES)
         with self._blamed(SPEC_FILE):
-            spec = contents.parse_spec(data)
+            spec = contents.parse_spec(data, lambda: self.environment)
             if self.folder.name not in (spec.run_id, spec.former_run_id):
                 raise StoreError(f"describes run {spec.run_id}, not the run its folder is named after")
         return spec
@@ -196,7 +197,7 @@ def blame(path: Path) -> Iterator[None]:
     try:
         yield
     except StoreError as error:
-        raise StoreError(f"{one_line(path)}: {error}") from error.__cause__
+        raise type(error)(f"{one_line(path)}: {error}") from error.__cause__
 
 
 def check_version(version: object) -> None:
@@ -206,7 +207,7 @@ def check_version(version: object) -> None:
         StoreError: as said, with what to do.
     """
     if type(version) is not int or version not in KNOWN_VERSIONS:
-        known = " and ".join(map(str, KNOWN_VERSIONS))
+        known = ", ".join(map(str, KNOWN_VERSIONS))
         raise StoreError(
             f"has format version {one_line(repr(version))}; this rtinterp knows {known}. Update rtinterp to open a "
             "newer run"

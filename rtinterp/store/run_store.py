@@ -108,6 +108,7 @@ class RunStore:
             run: its spec or its id.
 
         Raises:
+            UnregisteredError: its task or body is not registered in this process.
             StoreError: there is no such run, or it failed, or a file of it is missing, truncated, edited or malformed.
         """
         run_ids = self.run_ids()
@@ -200,7 +201,7 @@ class RunStore:
             retry_failed = False
 
     def table(self) -> pl.DataFrame:
-        """One row per run. A damaged run is left out with a warning that names the file."""
+        """One row per run; see ``runs_table`` for what is left out, with a warning."""
         return runs_table((self.path / run_id for run_id in self.run_ids()), stacklevel=3)
 
     def _read_spec(self, run_id: str) -> RunSpec:

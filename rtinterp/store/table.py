@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from rtinterp.store.errors import StoreError
+from rtinterp.store.errors import StoreError, UnregisteredError, UnregisteredRunWarning
 from rtinterp.store.failures import Failure
 from rtinterp.store.record import read_summary
 from rtinterp.training.environment import Environment
@@ -38,11 +38,17 @@ class DamagedRunWarning(UserWarning):
 
 
 def runs_table(folders: Iterable[Path], *, stacklevel: int = 2) -> pl.DataFrame:
-    """One row per run folder. A damaged run is left out with a warning that names the file."""
+    """One row per run folder.
+
+    A damaged run is left out with a warning that names the file, one whose task or body is not registered with another.
+    """
     rows = []
     for folder in folders:
         try:
             spec, history, environment = read_summary(folder)
+        except UnregisteredError as error:
+            warnings.warn(f"left out a run: {error}", UnregisteredRunWarning, stacklevel=stacklevel)
+            continue
         except StoreError as error:
             warnings.warn(f"left out a damaged run: {error}", DamagedRunWarning, stacklevel=stacklevel)
             continue

@@ -83,7 +83,7 @@ class StackKeeper:
     def diverged(self, run_id: str, divergence: Divergence, seconds: float) -> None:
         self.claim.verify()
         spec = next(spec for spec in self.specs if spec.run_id == run_id)
-        environment = describe_environment(self.device, len(self.specs), seconds)
+        environment = describe_environment(self.device, self.specs, seconds)
         self._store.failures.record(Failure(spec, divergence.step, divergence.reason, environment))
         self.failed.add(spec)
         if self._progress:

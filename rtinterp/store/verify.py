@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from rtinterp.store.errors import StoreError, explain, one_line
+from rtinterp.store.errors import StoreError, UnregisteredError, explain, one_line
 from rtinterp.store.record import RUN_FILES, StoredRun
 
 
@@ -16,10 +16,13 @@ class Verdict:
 
     Attributes:
         faults: each a line that names the file.
+        unregistered: why no more than its record and environment could be checked, if its task or body is not
+            registered in this process, which is no fault of the run.
     """
 
     run_id: str
     faults: tuple[str, ...]
+    unregistered: str | None = None
 
 
 def verify(path: Path) -> tuple[int, Iterator[Verdict]]:
@@ -51,15 +54,17 @@ def verify_run(folder: Path) -> Verdict:
         lambda: _check_nothing_else(folder),
     )
     # A fault in the record or the spec shows in every check that needs them.
-    faults = dict.fromkeys(fault for check in checks if (fault := _fault(check)) is not None)
-    return Verdict(one_line(folder.name), tuple(faults))
+    errors = [error for check in checks if (error := _error(check)) is not None]
+    faults = dict.fromkeys(str(error) for error in errors if not isinstance(error, UnregisteredError))
+    unregistered = next((str(error) for error in errors if isinstance(error, UnregisteredError)), None)
+    return Verdict(one_line(folder.name), tuple(faults), unregistered)
 
 
-def _fault(check: Callable[[], object]) -> str | None:
+def _error(check: Callable[[], object]) -> StoreError | None:
     try:
         check()
     except StoreError as error:
-        return str(error)
+        return error
     return None
 
 

@@ -1,5 +1,8 @@
-"""The paper's tasks: what a model is trained on and judged by."""
+"""The paper's tasks, and those that users add: what a model is trained on and judged by."""
 
+from typing import TypeVar
+
+from rtinterp.registry import Registry
 from rtinterp.tasks.base import Batch, Task
 from rtinterp.tasks.circuit_imitation import CircuitImitation
 from rtinterp.tasks.corpus import Corpus, find_corpus, open_corpus
@@ -10,19 +13,36 @@ from rtinterp.tasks.modular_addition import ModularAddition
 from rtinterp.tasks.needle_in_a_haystack import NeedleInAHaystack
 from rtinterp.tasks.parenthesis_balancing import ParenthesisBalancing
 
-#: Every task, by name.
-TASKS: dict[str, type[Task]] = {
-    task.name: task
-    for task in (
-        ModularAddition,
-        NeedleInAHaystack,
-        DecimalAddition,
-        ParenthesisBalancing,
-        Memorization,
-        CircuitImitation,
-        LanguageModelling,
-    )
-}
+TaskClass = TypeVar("TaskClass", bound=type[Task])
+
+#: Every task by name: the paper's, those of installed packages and those that ``register_task`` added.
+TASKS: Registry[Task] = Registry("task", Task, "rtinterp.tasks")
+
+
+def register_task(cls: TaskClass) -> TaskClass:
+    """Make a task of one's own known by its ``name``, so that runs of it can be stored and opened; a decorator.
+
+    An installed package can declare its tasks as entry points of the group ``rtinterp.tasks`` instead, which the
+    command line sees too: ``running_mean = "my_package.tasks:RunningMean"``.
+
+    Raises:
+        TypeError: it is not a frozen dataclass that is a Task.
+        ValueError: it has no ``name`` of its own, or one that cannot stand in a run id, or another class has it.
+    """
+    TASKS.register(cls)
+    return cls
+
+
+for _task in (
+    ModularAddition,
+    NeedleInAHaystack,
+    DecimalAddition,
+    ParenthesisBalancing,
+    Memorization,
+    CircuitImitation,
+    LanguageModelling,
+):
+    register_task(_task)
 
 __all__ = [
     "TASKS",
@@ -38,4 +58,5 @@ __all__ = [
     "Task",
     "find_corpus",
     "open_corpus",
+    "register_task",
 ]

@@ -10,6 +10,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import torch
 from pydantic.dataclasses import dataclass
 
 from rtinterp.strict import STRICT
+from rtinterp.training.spec import RunSpec
 
 GIT_SECONDS = 5.0
 #: Even where JSON writes every character as twelve, it fits the file that records it.
@@ -28,7 +30,7 @@ _NO_PROGRAM = ("", "-c", "-m")
 
 @dataclass(frozen=True, config=STRICT)
 class Environment:
-    """Recorded beside a run; it does not enter the run id. What format version 1 did not record is None.
+    """Recorded beside a run; it does not enter the run id. What an earlier format version did not record is None.
 
     Attributes:
         n_stacked: models trained in the same forward pass, which share ``duration_seconds`` and the memory.
@@ -41,6 +43,9 @@ class Environment:
         peak_memory_bytes: most that torch had allocated on a GPU, most that the process had resident for a CPU; of
             the whole process up to the end of this run. None where the system does not tell.
         command: the command line of the process that made the run, quoted for a shell; None in a notebook or shell.
+        task_module: the module that defines the class of the task, ``"__main__"`` for a notebook or script; None for a
+            task of rtinterp's own.
+        body_module: the same for the body.
     """
 
     device: str
@@ -59,6 +64,8 @@ class Environment:
     git_dirty: bool | None = None
     peak_memory_bytes: int | None = None
     command: str | None = None
+    task_module: str | None = None
+    body_module: str | None = None
 
     @property
     def device_type(self) -> str:
@@ -66,14 +73,22 @@ class Environment:
         return "cpu" if self.device.startswith("cpu") else "cuda"
 
 
-#: Names of the fields that each format version of a stored run has.
+_FIELDS = tuple(field.name for field in dataclasses.fields(Environment))
+
+#: Names of the fields that each format version of a stored run has; later ones came at the end.
 ENVIRONMENT_FIELDS: dict[int, tuple[str, ...]] = {
-    1: ("device", "n_threads", "python", "torch", "rtinterp", "n_stacked", "duration_seconds", "finished_at"),
-    2: tuple(field.name for field in dataclasses.fields(Environment)),
+    1: _FIELDS[: _FIELDS.index("cuda")],
+    2: _FIELDS[: _FIELDS.index("task_module")],
+    3: _FIELDS,
 }
 
 
-def describe_environment(device: torch.device, n_stacked: int, duration_seconds: float) -> Environment:
+def describe_environment(device: torch.device, specs: Sequence[RunSpec], duration_seconds: float) -> Environment:
+    """Describe what a stack of runs, which differ in their seed alone, was trained on.
+
+    Args:
+        duration_seconds: how long all of them took together.
+    """
     commit, dirty = git_state()
     return Environment(
         device=describe_device(device),
@@ -81,7 +96,7 @@ def describe_environment(device: torch.device, n_stacked: int, duration_seconds:
         python=platform.python_version(),
         torch=torch.__version__,
         rtinterp=_version("rtinterp") or "unknown",
-        n_stacked=n_stacked,
+        n_stacked=len(specs),
         duration_seconds=round(duration_seconds, 3),
         finished_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         cuda=torch.version.cuda,
@@ -92,7 +107,15 @@ def describe_environment(device: torch.device, n_stacked: int, duration_seconds:
         git_dirty=dirty,
         peak_memory_bytes=peak_memory_bytes(device),
         command=command_line(),
+        task_module=_users_module(specs[0].task),
+        body_module=_users_module(specs[0].model),
     )
+
+
+def _users_module(part: object) -> str | None:
+    """The module that must be imported before a run with this task or body is opened; None where none must."""
+    module = type(part).__module__
+    return None if module.split(".")[0] == __name__.split(".")[0] else module
 
 
 @functools.cache

@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from rtinterp.models.bodies import BODIES, BODY_SPECS, BodySpec
 from rtinterp.models.regimes import Trainable
+from rtinterp.registry import UnknownNameError
 from rtinterp.strict import STRICT
 from rtinterp.tasks import TASKS, Task
+from rtinterp.training.part_json import check_comes_back, complete, part_fields
 
 RUN_ID_HASH_CHARACTERS = 12
 #: What every run id is computed with: how a run is watched does not change it.
@@ -27,7 +29,12 @@ NotNegative = Annotated[float, Field(ge=0.0), AfterValidator(abs)]
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 
-Part = TypeVar("Part")
+
+def _registered_task(task: Task) -> Task:
+    """Refuse what could be trained and saved, but not opened again."""
+    TASKS.check(task)
+    check_comes_back(task)
+    return task
 
 
 def _known_body(value: object) -> object:
@@ -80,10 +87,11 @@ class RunSpec:
         seed: draws the initial tensors and the training stream. Test set and splits are the same for every seed.
 
     Raises:
-        ValueError: a value is out of range or of the wrong type.
+        ValueError: a value is out of range or of the wrong type, or the task is not registered (``register_task``), or
+            could not be made again from the JSON of its fields.
     """
 
-    task: Task
+    task: Annotated[Task, AfterValidator(_registered_task)]
     model: Annotated[BodySpec, BeforeValidator(_known_body)]
     training: TrainSpec
     trainable: Trainable = "embeddings"
@@ -118,9 +126,7 @@ def spec_to_json(spec: RunSpec) -> str:
 
 def _fields(spec: RunSpec) -> dict[str, Any]:
     fields = dataclasses.asdict(spec)
-    for part in ("task", "model"):
-        fields[part] = {"name": getattr(spec, part).name, **fields[part]}
-    return fields
+    return fields | {"task": part_fields(spec.task), "model": part_fields(spec.model)}
 
 
 def _to_json(fields: Mapping[str, Any]) -> str:
@@ -135,37 +141,27 @@ def spec_from_json(text: str) -> RunSpec:
     """The inverse of ``spec_to_json``.
 
     Raises:
-        ValueError: not JSON, an unknown or missing key, an unknown task, or a value out of range.
+        UnknownNameError: the task or the body is not registered.
+        ValueError: not JSON, an unknown or missing key, or a value out of range.
     """
     fields = json.loads(text, object_pairs_hook=_unique_keys)
     if not isinstance(fields, dict):
         raise ValueError(f"a run spec is a JSON object, not {type(fields).__name__}")
-    parts = {"task": _named("task", TASKS), "model": _named("model", BODY_SPECS), "training": TrainSpec}
-    for name, make in parts.items():
-        if not isinstance(fields.get(name), dict):
-            raise ValueError(f"a run spec needs an object under {name!r}, found {fields.get(name)!r}")
-        fields[name] = _complete(make, fields[name])
-    return _complete(RunSpec, fields)
+    for part in ("task", "model", "training"):
+        if not isinstance(fields.get(part), dict):
+            raise ValueError(f"a run spec needs an object under {part!r}, found {fields.get(part)!r}")
+    classes = {
+        "task": TASKS.named(fields["task"].pop("name", None)),
+        "model": _body_named(fields["model"].pop("name", None)),
+        "training": TrainSpec,
+    }
+    return complete(RunSpec, fields | {part: complete(cls, fields[part]) for part, cls in classes.items()})
 
 
-def _named(kind: str, known: Mapping[str, type[Part]]) -> Callable[..., Part]:
-    """Makes the part whose name stands among its fields."""
-
-    def make(name: object = None, **fields: Any) -> Part:
-        if not isinstance(name, str) or name not in known:
-            raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(sorted(known))}")
-        return _complete(known[name], fields)
-
-    return make
-
-
-def _complete(make: Callable[..., Part], fields: Mapping[str, Any]) -> Part:
-    """Construct from fields that must all be there: a stored spec does not change its meaning with our defaults."""
-    if dataclasses.is_dataclass(make):
-        missing = [field.name for field in dataclasses.fields(make) if field.name not in fields]
-        if missing:
-            raise ValueError(f"the {make.__name__} of a run spec lacks {', '.join(missing)}")
-    return make(**fields)
+def _body_named(name: object) -> type[BodySpec]:
+    if not isinstance(name, str) or name not in BODY_SPECS:
+        raise UnknownNameError("model", name, BODY_SPECS)
+    return BODY_SPECS[name]
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:

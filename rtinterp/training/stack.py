@@ -84,7 +84,7 @@ class StackTraining:
 
     def runs(self) -> list[Run]:
         """The finished runs, without those that diverged."""
-        environment = describe_environment(self._device, len(self.specs), self.seconds)
+        environment = describe_environment(self._device, self.specs, self.seconds)
         return [
             Run(spec, self._engine.trained_tensors(model), self._history_of(model), fingerprint, environment)
             for model, (spec, fingerprint) in enumerate(zip(self.specs, self._engine.fingerprints, strict=True))

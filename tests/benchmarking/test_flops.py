@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from rtinterp.tasks import (
     NeedleInAHaystack,
     ParenthesisBalancing,
     Task,
+    register_task,
 )
 from rtinterp.training.engine import Engine
 from rtinterp.training.flops import step_flops
@@ -68,10 +71,12 @@ def test_step_flops_of_one_layer(task: Task) -> None:
     assert 0.8 < step_flops(spec) / executed_flops(spec) <= 1
 
 
+@register_task
+@dataclass(frozen=True)
 class EverythingOnce(Task):
     """Every token of a batch is another, and every prediction is scored: nothing to share, nothing to skip."""
 
-    name = "everything_once"
+    name: ClassVar[str] = "everything_once"
     n_spare_positions = 0
     d_vocab = 60
     sequence_length = 6

@@ -63,6 +63,24 @@ def edit_json(name: str, change: Callable[[dict], object]) -> Damage:
     return apply
 
 
+def as_format(version: int) -> Damage:
+    """Make of a run what an earlier version of the code wrote, without what later ones record."""
+    names = ["task_module", "body_module"]
+    if version == 1:
+        names += ["cuda", "numpy", "tokenizers", "transformer_lens", "git_commit", "git_dirty", "peak_memory_bytes"]
+        names += ["command"]
+
+    def without_later(fields: dict) -> None:
+        for name in names:
+            del fields[name]
+
+    def apply(folder: Path) -> None:
+        resealed(edit_json("environment.json", without_later))(folder)
+        edit_json("run.json", lambda fields: fields.update(format_version=version))(folder)
+
+    return apply
+
+
 def edit_tensors(change: Callable[[dict[str, Tensor]], object]) -> Damage:
     """Change the stored tensors and the recorded hash with them."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from store_references import edit_json, same, tiny_spec
+from store_references import as_format, edit_json, same, tiny_spec
 
 from rtinterp.store import RunStore, StoreError
 from rtinterp.store.failures import Failure
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 def former(tmp_path: Path, runs: dict[str, Run]) -> Path:
     """The folder of a run that is evaluated every two steps, as the former code wrote it."""
     folder = RunStore(tmp_path / "runs").save(runs["embeddings"])
-    edit_json("run.json", lambda fields: fields.update(format_version=2))(folder)
+    as_format(2)(folder)
     digest = hashlib.sha256((folder / "spec.json").read_bytes().rstrip(b"\n")).hexdigest()[:12]
     return folder.rename(folder.with_name(f"modular_addition-d8-embeddings-seed0-{digest}"))
 

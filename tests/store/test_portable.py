@@ -48,7 +48,7 @@ def test_anything_that_reads_safetensors_can_look_into_it(runs: dict[str, Run], 
         assert all(torch.equal(file.get_tensor(name), tensor) for name, tensor in run.trained.items())
         assert set(file.keys()) == set(run.trained)
     assert spec_from_json(metadata["spec"]) == run.spec
-    assert (metadata["format_version"], metadata["fingerprint"]) == ("2", run.fingerprint)
+    assert (metadata["format_version"], metadata["fingerprint"]) == ("3", run.fingerprint)
     assert metadata["history"].startswith("step,train_loss,test_loss,test_accuracy\n")
 
 

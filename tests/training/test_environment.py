@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from training_references import small_run
 
 from rtinterp.training import environment
 from rtinterp.training.environment import command_line, describe_environment, git_state, peak_memory_bytes
 
 CPU = torch.device("cpu")
+SPECS = [small_run(seed=0), small_run(seed=1)]
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +74,7 @@ def test_git_never_fails_a_run(checkout: Path, monkeypatch: pytest.MonkeyPatch, 
         raise error
 
     monkeypatch.setattr(subprocess, "run", fail)
-    assert describe_environment(CPU, 1, 0.5).git_commit is None
+    assert describe_environment(CPU, SPECS[:1], 0.5).git_commit is None
 
 
 def test_a_checkout_without_a_commit_has_none(checkout: Path) -> None:
@@ -97,7 +99,7 @@ def test_the_command_line_is_quoted_for_a_shell(
 ) -> None:
     monkeypatch.setattr(sys, "argv", argv)
     assert command_line() == expected
-    assert describe_environment(CPU, 1, 0.5).command == expected
+    assert describe_environment(CPU, SPECS[:1], 0.5).command == expected
     if expected and expected.isprintable() and "?" not in expected:
         assert shlex.split(expected)[-len(argv) + 1 :] == argv[1:]
 
@@ -122,7 +124,7 @@ def test_a_system_without_a_resource_module_records_none(monkeypatch: pytest.Mon
 
 
 def test_everything_recorded_is_json_and_of_this_process() -> None:
-    found = describe_environment(CPU, 2, 1.23456)
+    found = describe_environment(CPU, SPECS, 1.23456)
     assert (found.device_type, found.n_stacked, found.duration_seconds) == ("cpu", 2, 1.235)
     assert found.numpy == __import__("numpy").__version__
     assert None not in (found.tokenizers, found.transformer_lens, found.peak_memory_bytes)
