@@ -54,8 +54,8 @@ def call(command: str, arguments: Sequence[str] | None = None) -> int:
         module = command + "_" * keyword.iskeyword(command)
         with _plain_warnings(), _termination():
             importlib.import_module(f"rtinterp.cli.{module}").main(arguments)
-    except KeyboardInterrupt:
-        print(f"interrupted; {GOES_ON}", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"interrupted; {str(interrupt) or GOES_ON}", file=sys.stderr)
         return INTERRUPTED
     except SystemExit as exit_:
         if exit_.code != TERMINATED:

@@ -15,6 +15,7 @@ from rtinterp.models.regimes import Trainable
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.store import RunStore
 from rtinterp.store.record import read_spec
+from rtinterp.store.training import train
 from rtinterp.tasks import TASKS, LanguageModelling, Task, open_corpus
 from rtinterp.training.spec import RunSpec, TrainSpec
 
@@ -61,7 +62,7 @@ def _language_modelling(
 
 
 def _command(task_type: type[Task]):
-    def train(
+    def train_one(
         task: Task,
         model: ModelSpec,
         training: TrainSpec,
@@ -84,8 +85,8 @@ def _command(task_type: type[Task]):
         _train(specs, RunStore(runs), device, retry_failed)
 
     # tyro resolves annotations by name, and the task's options differ from task to task.
-    train.__annotations__["task"] = _options(task_type)
-    return train
+    train_one.__annotations__["task"] = _options(task_type)
+    return train_one
 
 
 def train_specs(
@@ -124,9 +125,8 @@ def _open_text(corpus: str | None, hashes: set[str]) -> None:
 
 
 def _train(specs: Sequence[RunSpec], store: RunStore, device: str | None, retry_failed: bool) -> None:
-    store.train_missing(specs, device=device, retry_failed=retry_failed)
-    for spec in specs:
-        print(f"{store.load(spec).test_accuracy:.4f}  {store.path / (store.id_of(spec) or '')}")
+    for run in train(specs, store=store, device=device, retry_failed=retry_failed):
+        print(f"{run.test_accuracy:.4f}  {store.path / (store.id_of(run.spec) or '')}")
 
 
 def _options(task_type: type[Task]) -> Any:

@@ -17,11 +17,11 @@ from rtinterp.models.initialisation import initial_tensors
 from rtinterp.models.regimes import Trainable
 from rtinterp.models.transformer.hooked import build_model
 from rtinterp.models.transformer.spec import ModelSpec
+from rtinterp.store.training import train
 from rtinterp.tasks import Batch, CircuitImitation
 from rtinterp.training import engine as engine_module
 from rtinterp.training.engine import Engine
 from rtinterp.training.imitation import target_spec
-from rtinterp.training.loop import train
 from rtinterp.training.packing import ChunkLimits
 from rtinterp.training.spec import RunSpec
 from rtinterp.training.stream import TrainingStream
