@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 COMMANDS = {
     "train": "train one model, or several seeds of it, and store the runs",
@@ -92,7 +92,7 @@ def _plain_warnings() -> Iterator[None]:
         yield
 
 
-def unknown(kind: str, name: str, known: Sequence[str] | dict[str, object]) -> str:
+def unknown(kind: str, name: str, known: Collection[str]) -> str:
     """Say that there is no such thing, what was probably meant, and what there is."""
     near = [other for other in known if other.startswith(name)] or difflib.get_close_matches(name, known, cutoff=0.4)
     meant = f"did you mean {near[0]!r}? " if near else ""

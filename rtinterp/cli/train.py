@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
         description="Train one model, or several seeds of it, and store the runs.",
         epilog="tasks:\n"
         + "\n".join(f"  {name:22} {_summary(task)}" for name, task in TASKS.items())
-        + f"\n\nor, instead of a task:\n  {FROM_SPEC:22} {inspect.getdoc(train_specs).splitlines()[0]}",
+        + f"\n\nor, instead of a task:\n  {FROM_SPEC:22} {_summary(train_specs)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("task", metavar="TASK", help="one of the tasks below; TASK --help tells its options")
@@ -42,8 +42,8 @@ def main(arguments: Sequence[str]) -> None:
     tyro.cli(command, args=parsed.options, prog=f"{PROGRAM} {parsed.task}", config=(tyro.conf.OmitArgPrefixes,))
 
 
-def _summary(task: type[Task]) -> str:
-    return inspect.getdoc(task).splitlines()[0]
+def _summary(command: Callable[..., object]) -> str:
+    return (inspect.getdoc(command) or "").partition("\n")[0]
 
 
 def _language_modelling(
