@@ -9,15 +9,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rtinterp.models.bodies import register_body as register_body
+    from rtinterp.models.body import Body as Body
+    from rtinterp.models.build import build_model as build_model
+    from rtinterp.models.parametrisations import LowRank as LowRank
+    from rtinterp.models.parametrisations import RandomSubspace as RandomSubspace
+    from rtinterp.models.parametrisations import register_parametrisation as register_parametrisation
     from rtinterp.models.recurrent.spec import RecurrentSpec as RecurrentSpec
     from rtinterp.models.regimes import freeze as freeze
-    from rtinterp.models.transformer.hooked import build_model as build_model
     from rtinterp.models.transformer.spec import ModelSpec as ModelSpec
     from rtinterp.store.run_store import RunStore as RunStore
     from rtinterp.store.run_store import StoreError as StoreError
-    from rtinterp.store.training import train as train
     from rtinterp.tasks import register_task as register_task
     from rtinterp.training.loop import DivergenceError as DivergenceError
+    from rtinterp.training.loop import train as train
     from rtinterp.training.run import Run as Run
     from rtinterp.training.spec import RunSpec as RunSpec
     from rtinterp.training.spec import TrainSpec as TrainSpec
@@ -25,12 +30,17 @@ if TYPE_CHECKING:
 _HOME = {
     "ModelSpec": "rtinterp.models.transformer.spec",
     "RecurrentSpec": "rtinterp.models.recurrent.spec",
-    "build_model": "rtinterp.models.transformer.hooked",
+    "Body": "rtinterp.models.body",
+    "register_body": "rtinterp.models.bodies",
+    "LowRank": "rtinterp.models.parametrisations",
+    "RandomSubspace": "rtinterp.models.parametrisations",
+    "register_parametrisation": "rtinterp.models.parametrisations",
+    "build_model": "rtinterp.models.build",
     "freeze": "rtinterp.models.regimes",
     "TrainSpec": "rtinterp.training.spec",
     "RunSpec": "rtinterp.training.spec",
     "Run": "rtinterp.training.run",
-    "train": "rtinterp.store.training",
+    "train": "rtinterp.training.loop",
     "DivergenceError": "rtinterp.training.loop",
     "RunStore": "rtinterp.store.run_store",
     "StoreError": "rtinterp.store.run_store",

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rtinterp.models.initialisation import initial_tensors
 from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.training.optimiser import learning_rate
 from rtinterp.training.spec import RunSpec
@@ -71,7 +70,7 @@ def with_our_weights(spec: RecurrentSpec, tensors: Mapping[str, Tensor]) -> Torc
 
 def planted_recurrent(spec: RecurrentSpec, d_vocab: int, seed: int) -> dict[str, Tensor]:
     """Weights large enough that gates open and close, and positions far back matter."""
-    return {name: (1.0 if "W_E" in name else 2.0) * x for name, x in initial_tensors(spec, d_vocab, 1, seed).items()}
+    return {name: (1.0 if "W_E" in name else 2.0) * x for name, x in spec.initial_tensors(d_vocab, 1, seed).items()}
 
 
 def stacked(models: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarking.python_samplers import python_sampler, scored_like
+from rtinterp.models.build import build_model
+from rtinterp.models.layers import LAYER_NORM_EPS
 from rtinterp.models.regimes import freeze
-from rtinterp.models.transformer.hooked import build_model
-from rtinterp.models.transformer.spec import LAYER_NORM_EPS
 from rtinterp.tasks import Batch
 from rtinterp.training.engine import Engine
 from rtinterp.training.loop import stacks
@@ -35,7 +35,6 @@ class Contender(Protocol):
 
     def test_accuracy(self) -> float:
         """Median over the models, in [0, 1]."""
-        ...
 
 
 class Engines:

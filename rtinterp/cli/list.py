@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,14 +14,15 @@ from rich.console import Console
 from rich.table import Table
 
 from rtinterp.cli import unknown
-from rtinterp.models.regimes import TRAINABLE
+from rtinterp.models.bodies import BODIES
+from rtinterp.models.regimes import canonical
 from rtinterp.store import RunStore
 from rtinterp.store.files import holds, write_file
 from rtinterp.store.table import FAILURE_SCHEMA, failures_table
 from rtinterp.tasks import TASKS
 
 PROGRAM = "rtinterp list"
-BODIES = ("transformer", "linearised transformer", "lstm", "rnn")
+BODY_LABELS = ("transformer", "linearised transformer", "lstm", "rnn")
 #: What the columns are called on the screen.
 SHORT_NAMES = {"width": "d_model", "steps": "n_steps", "loss": "test_loss", "accuracy": "test_accuracy"}
 COLUMNS = (*FAILURE_SCHEMA, *SHORT_NAMES)
@@ -46,7 +48,7 @@ def list_runs(
     Args:
         task: only runs of this task, such as modular_addition.
         width: only runs of these widths (d_model).
-        trainable: only runs that train these parameters, such as embeddings or all.
+        trainable: only runs that train this set of parameters, such as embeddings, all or mlp+norms.
         body: only runs of this kind of model: transformer, linearised transformer, lstm or rnn.
         min_accuracy: only runs with at least this test accuracy, from 0 to 1.
         max_accuracy: only runs with at most this test accuracy.
@@ -56,7 +58,8 @@ def list_runs(
         force: write over a file that is already there.
         runs: the run store.
     """
-    for kind, name, known in (("task", task, TASKS), ("trainable", trainable, TRAINABLE), ("body", body, BODIES)):
+    regimes = set() if trainable is None else _regimes(trainable)
+    for kind, name, known in (("task", task, TASKS), ("body", body, BODY_LABELS)):
         if name is not None and name not in known:
             raise ValueError(unknown(kind, name, known))
     if sort is not None and sort not in COLUMNS:
@@ -69,7 +72,7 @@ def list_runs(
     conditions = [
         None if task is None else pl.col("run_id").str.starts_with(f"{task}-"),
         pl.col("d_model").is_in(list(width)) if width else None,
-        None if trainable is None else pl.col("trainable") == trainable,
+        None if trainable is None else pl.col("trainable").is_in(regimes),
         None if body is None else pl.col("body") == body,
         None if min_accuracy is None else pl.col("test_accuracy") >= min_accuracy,
         None if max_accuracy is None else pl.col("test_accuracy") <= max_accuracy,
@@ -83,6 +86,19 @@ def list_runs(
         print(f"none of the {len(table)} runs in {runs} is like that")
     else:
         _print(chosen)
+
+
+def _regimes(trainable: str) -> set[str]:
+    """The canonical forms of a set of component groups, of which some are a certain body's alone.
+
+    Raises:
+        ValueError: no body has such groups.
+    """
+    forms: set[str] = set()
+    for body in BODIES.values():
+        with contextlib.suppress(ValueError):
+            forms.add(canonical(trainable, body.own_groups))
+    return forms or {canonical(trainable)}
 
 
 def _write(table: pl.DataFrame, out: Path, force: bool) -> None:

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
 from rtinterp.cli import unknown
-from rtinterp.models.regimes import Trainable
+from rtinterp.models.parameters import GROUPS
+from rtinterp.models.regimes import TRAINABLE, Trainable
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.store import RunStore
 from rtinterp.store.record import read_spec
-from rtinterp.store.training import train
 from rtinterp.tasks import TASKS, LanguageModelling, Task, open_corpus
 from rtinterp.training.spec import RunSpec, TrainSpec
 
 PROGRAM = "rtinterp train"
+#: An option that takes any set of component groups.
+Regime = Annotated[
+    Trainable,
+    tyro.conf.arg(
+        metavar="SET",
+        help=f"which parameters train: {', '.join(TRAINABLE)}, or any of {', '.join(GROUPS)} joined by +; embeddings "
+        "makes a random transformer, all a fully trained one.",
+    ),
+]
 #: Takes a task's place.
 FROM_SPEC = "spec"
 
@@ -30,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
         description="Train one model, or several seeds of it, and store the runs.",
         epilog="tasks:\n"
         + "\n".join(f"  {name:22} {_summary(task)}" for name, task in TASKS.items())
-        + f"\n\nor, instead of a task:\n  {FROM_SPEC:22} {_summary(train_specs)}",
+        + f"\n\nor, instead of a task:\n  {FROM_SPEC:22} {inspect.getdoc(train_specs).splitlines()[0]}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("task", metavar="TASK", help="one of the tasks below; TASK --help tells its options")
@@ -42,8 +51,8 @@ def main(arguments: Sequence[str]) -> None:
     tyro.cli(command, args=parsed.options, prog=f"{PROGRAM} {parsed.task}", config=(tyro.conf.OmitArgPrefixes,))
 
 
-def _summary(command: Callable[..., object]) -> str:
-    return (inspect.getdoc(command) or "").partition("\n")[0]
+def _summary(task: type[Task]) -> str:
+    return inspect.getdoc(task).splitlines()[0]
 
 
 def _language_modelling(
@@ -62,11 +71,11 @@ def _language_modelling(
 
 
 def _command(task_type: type[Task]):
-    def train_one(
+    def train(
         task: Task,
         model: ModelSpec,
         training: TrainSpec,
-        trainable: Trainable = "embeddings",
+        trainable: Regime = "embeddings",
         seed: tuple[int, ...] = (0,),
         runs: Path = Path("runs"),
         device: str | None = None,
@@ -75,7 +84,6 @@ def _command(task_type: type[Task]):
         """Train a model, or several seeds of it in one stack, and store the runs.
 
         Args:
-            trainable: which parameters train; embeddings makes a random transformer, all a fully trained one.
             seed: one or several.
             runs: the run store; runs that are in it are not trained again.
             device: cpu or cuda; cuda where there is one if not given.
@@ -85,8 +93,8 @@ def _command(task_type: type[Task]):
         _train(specs, RunStore(runs), device, retry_failed)
 
     # tyro resolves annotations by name, and the task's options differ from task to task.
-    train_one.__annotations__["task"] = _options(task_type)
-    return train_one
+    train.__annotations__["task"] = _options(task_type)
+    return train
 
 
 def train_specs(
@@ -125,8 +133,9 @@ def _open_text(corpus: str | None, hashes: set[str]) -> None:
 
 
 def _train(specs: Sequence[RunSpec], store: RunStore, device: str | None, retry_failed: bool) -> None:
-    for run in train(specs, store=store, device=device, retry_failed=retry_failed):
-        print(f"{run.test_accuracy:.4f}  {store.path / (store.id_of(run.spec) or '')}")
+    store.train_missing(specs, device=device, retry_failed=retry_failed)
+    for spec in specs:
+        print(f"{store.load(spec).test_accuracy:.4f}  {store.path / (store.id_of(spec) or '')}")
 
 
 def _options(task_type: type[Task]) -> Any:

@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from rtinterp.models.transformer.spec import LAYER_NORM_EPS
-
+LAYER_NORM_EPS = 1e-5
 #: Below these a convolution is no faster than a plain product.
 CONVOLVED_FROM_COLUMNS, CONVOLVED_FROM_ROWS = 512, 1024
 #: A convolution is compiled for every number of rows that it meets, so it gets multiples of this one alone.

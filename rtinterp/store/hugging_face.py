@@ -13,7 +13,6 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from rtinterp.models.parameters import POSITIONAL_EMBEDDING, TOKEN_EMBEDDING, UNEMBEDDING, UNEMBEDDING_BIAS
-from rtinterp.models.transformer.spec import LAYER_NORM_EPS, ModelSpec
 from rtinterp.store.errors import StoreError, explain, one_line
 from rtinterp.store.files import holds, write_file
 from rtinterp.training.run import Run
@@ -53,18 +52,12 @@ def gpt2_config(spec: RunSpec) -> dict[str, object]:
     Raises:
         StoreError: GPT-2 cannot express the model.
     """
-    model, task = _transformer(spec), spec.task
     return {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
-        "vocab_size": task.d_vocab,
-        "n_positions": task.n_ctx,
-        "n_embd": model.d_model,
-        "n_layer": model.n_layers,
-        "n_head": model.n_heads,
-        "n_inner": model.d_mlp,
-        "activation_function": "gelu_new",
-        "layer_norm_epsilon": LAYER_NORM_EPS,
+        "vocab_size": spec.task.d_vocab,
+        "n_positions": spec.task.n_ctx,
+        **_body_config(spec),
         "resid_pdrop": 0.0,
         "embd_pdrop": 0.0,
         "attn_pdrop": 0.0,
@@ -82,7 +75,8 @@ def gpt2_weights(run: Run) -> dict[str, Float32[Tensor, ...]]:
     Raises:
         StoreError: GPT-2 cannot express the model.
     """
-    model, tensors = _transformer(run.spec), run.tensors()
+    _body_config(run.spec)
+    tensors = run.tensors()
     if tensors[UNEMBEDDING_BIAS].any():
         raise StoreError("GPT-2 has no bias in its unembedding, and this model's is not zero")
     weights = {
@@ -92,7 +86,7 @@ def gpt2_weights(run: Run) -> dict[str, Float32[Tensor, ...]]:
         "transformer.ln_f.bias": tensors["ln_final.b"],
         "lm_head.weight": tensors[UNEMBEDDING].T,
     }
-    for layer in range(model.n_layers):
+    for layer in range(run.spec.model.n_layers):
         block = {name.removeprefix(f"blocks.{layer}."): t for name, t in tensors.items() if f"blocks.{layer}." in name}
         weights |= {f"transformer.h.{layer}.{name}": tensor for name, tensor in _block(block).items()}
     return {name: tensor.contiguous() for name, tensor in weights.items()}
@@ -117,10 +111,11 @@ def _block(tensors: Mapping[str, Float32[Tensor, ...]]) -> dict[str, Float32[Ten
     }
 
 
-def _transformer(spec: RunSpec) -> ModelSpec:
-    if not isinstance(spec.model, ModelSpec) or spec.model.attention != "softmax":
+def _body_config(spec: RunSpec) -> dict[str, object]:
+    config = spec.model.gpt2_config()
+    if config is None:
         raise StoreError(
             f"{spec.run_id}: is a model of kind {spec.model.label!r}; GPT-2 can express transformers with softmax "
             "attention alone. Export it as one portable file, without --format"
         )
-    return spec.model
+    return config

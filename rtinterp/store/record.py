@@ -30,7 +30,6 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from rtinterp.models.bodies import model_parameters
 from rtinterp.models.fingerprint import initial_fingerprint
 from rtinterp.store import contents, sizes
 from rtinterp.store.errors import StoreError, explain, one_line
@@ -221,8 +220,7 @@ def check_fingerprint(spec: RunSpec, stored: str) -> None:
         StoreError: they are not those that the run was made with.
     """
     trained = sizes.trained_shapes(spec)
-    parameters = model_parameters(spec.model, spec.task.d_vocab, spec.task.n_ctx)
-    if initial_fingerprint((p for p in parameters if p.name not in trained), spec.seed) != stored:
+    if initial_fingerprint((p for p in spec.parameters() if p.name not in trained), spec.seed) != stored:
         raise StoreError(
             f"the body rebuilt from seed {spec.seed} does not have the stored fingerprint; the run was made with "
             "another initialisation"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
-from rtinterp.models.bodies import model_parameters, trained_parameters
 from rtinterp.store.errors import StoreError
 from rtinterp.training.spec import RunSpec
 
@@ -21,7 +19,6 @@ HISTORY_ROW_BYTES = 100
 HEADER_BYTES_PER_TENSOR = 300
 #: Frozen tensors are drawn again from the seed to verify a run, which takes time; GPT-2 XL has 6.
 MAX_FROZEN_BYTES = 8 * GIB
-MAX_LAYERS = 1000
 
 
 def history_limit(spec: RunSpec) -> int:
@@ -31,18 +28,17 @@ def history_limit(spec: RunSpec) -> int:
 
 
 def trained_shapes(spec: RunSpec) -> dict[str, tuple[int, ...]]:
-    """Of the tensors that the run trains, by name.
+    """The shapes of the tensors that the run trains, by name.
 
     Raises:
         StoreError: the spec describes a model that no store opens.
     """
     check_size(spec)
-    task = spec.task
-    return {p.name: p.shape for p in trained_parameters(spec.model, task.d_vocab, task.n_ctx, spec.trainable)}
+    return {parameter.name: parameter.shape for parameter in spec.trained_parameters()}
 
 
 def trained_bytes(spec: RunSpec) -> int:
-    """Of the values of all trained tensors."""
+    """How many bytes the values of all trained tensors take."""
     return FLOAT32_BYTES * sum(math.prod(shape) for shape in trained_shapes(spec).values())
 
 
@@ -52,30 +48,16 @@ def trained_limit(spec: RunSpec) -> int:
 
 
 def check_size(spec: RunSpec) -> None:
-    """Refuse a model with too many layers, or too much that would be drawn from its seed, without listing its tensors.
+    """Refuse a model with too much that would be drawn from its seed.
 
     Raises:
         StoreError: as said.
     """
-    if spec.model.n_layers > MAX_LAYERS:
-        raise StoreError(f"n_layers={spec.model.n_layers}: a store holds models of up to {MAX_LAYERS} layers")
-    frozen = _all_bytes(spec) - _all_bytes(spec, trained_alone=True)
+    trained = {parameter.name for parameter in spec.trained_parameters()}
+    frozen = FLOAT32_BYTES * sum(math.prod(p.shape) for p in spec.parameters() if p.name not in trained)
     if frozen > MAX_FROZEN_BYTES:
         raise StoreError(
             f"the spec describes {frozen / GIB:,.0f} GiB of frozen tensors (d_model={spec.model.d_model}, "
             f"n_layers={spec.model.n_layers}, d_vocab={spec.task.d_vocab}, n_ctx={spec.task.n_ctx}); a store opens "
             f"up to {MAX_FROZEN_BYTES // GIB} (rtinterp.store.sizes.MAX_FROZEN_BYTES)"
         )
-
-
-def _all_bytes(spec: RunSpec, trained_alone: bool = False) -> int:
-    """Every layer has the same tensors, so one and two layers tell the size of any number."""
-
-    def of(n_layers: int) -> int:
-        model = dataclasses.replace(spec.model, n_layers=n_layers)
-        size = model, spec.task.d_vocab, spec.task.n_ctx
-        parameters = trained_parameters(*size, spec.trainable) if trained_alone else model_parameters(*size)
-        return FLOAT32_BYTES * sum(math.prod(parameter.shape) for parameter in parameters)
-
-    one = of(1)
-    return one + (spec.model.n_layers - 1) * (of(2) - one)

@@ -6,7 +6,6 @@ import math
 
 import torch
 
-from rtinterp.models.bodies import model_parameters, trained_parameters
 from rtinterp.models.layers import CONVOLVED_FROM_COLUMNS, ROWS_PER_CONVOLUTION
 from rtinterp.training.packing import ChunkLimits
 from rtinterp.training.spec import RunSpec
@@ -51,9 +50,8 @@ def models_per_stack(spec: RunSpec, device: torch.device) -> int:
 def needed_bytes(spec: RunSpec, n_models: int, limits: ChunkLimits) -> int:
     """Estimate of what a stack takes: parameters, optimiser and the activations of one chunk."""
     model, task = spec.model, spec.task
-    size = model, task.d_vocab, task.n_ctx
-    held = sum(math.prod(parameter.shape) for parameter in model_parameters(*size))
-    trained = sum(math.prod(parameter.shape) for parameter in trained_parameters(*size, spec.trainable))
+    held = sum(math.prod(parameter.shape) for parameter in spec.parameters())
+    trained = sum(math.prod(parameter.shape) for parameter in spec.trained_parameters())
     elements = held + OPTIMISER_COPIES * trained
     rows = max(limits.n_rows, n_models * task.sequence_length)
     activations = rows * model.n_layers * KEPT_WIDTHS_PER_BLOCK * model.d_model

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rtinterp.models.bodies import StackedModel, stack_models, trained_parameters
 from rtinterp.models.fingerprint import fingerprint
-from rtinterp.models.initialisation import initial_tensors
+from rtinterp.models.initialisation import initialise
+from rtinterp.models.parameters import EMBEDDINGS
+from rtinterp.models.stacked import Embeddings, StackedBody, StackedModel
 from rtinterp.tasks import Batch
 from rtinterp.training.allocation import keep_freed_memory
 from rtinterp.training.capacity import CapacityError, chunk_limits, halved, is_out_of_memory, row_multiple
@@ -33,7 +34,7 @@ class Engine:
     Each model has its own body, data stream, gradient clipping and metrics; only the arithmetic is shared.
 
     Attributes:
-        parameters: every tensor, stacked, by TransformerLens name.
+        parameters: every tensor that the spec's ``parameters`` list, stacked, by name: those of the model, or leaves.
         trained: the names that train.
         n_steps_done: optimiser steps so far.
         gradient_norms: of each model before clipping, at the last step.
@@ -49,9 +50,8 @@ class Engine:
         check_precision(self.spec.training.precision, device)
         if device.type == "cpu":
             keep_freed_memory()
-        task, model = self.spec.task, self.spec.model
-        initial = [initial_tensors(model, task.d_vocab, task.n_ctx, spec.seed) for spec in specs]
-        trained = trained_parameters(model, task.d_vocab, task.n_ctx, self.spec.trainable)
+        task, trained = self.spec.task, self.spec.trained_parameters()
+        initial = [initialise(self.spec.parameters(), spec.seed) for spec in specs]
         self.trained = [parameter.name for parameter in trained]
         self.frozen = frozenset(initial[0]).difference(self.trained)
         self.fingerprints = [fingerprint({name: tensors[name] for name in self.frozen}) for tensors in initial]
@@ -67,9 +67,12 @@ class Engine:
         self._limits = chunk_limits(self.spec, device)
         self._imitated = imitated(task, len(specs), device)
         self._test_batch: PackedBatch | None = None
-        self._frozen_layout: StackedModel | None = None
-        if self.spec.trainable != "all":
-            self._frozen_layout = self._layout(self._dtype)
+        tensors = self.spec.model_tensors(self.parameters)
+        self._never_changing = self.frozen.intersection(tensors)
+        self._embeddings = Embeddings.of(tensors, self._never_changing)
+        self._frozen_body: StackedBody | None = None
+        if self._never_changing.issuperset(set(tensors).difference(EMBEDDINGS)):
+            self._frozen_body = self._stacked_body(tensors, self._dtype)
         self.n_steps_done = 0
         self.gradient_norms: Float[Tensor, " model"] = torch.zeros(len(specs))
 
@@ -101,7 +104,9 @@ class Engine:
     def test(self) -> Evaluation:
         """Loss and accuracy of every model on the task's test set, in float32 whatever the training's precision."""
         with torch.no_grad(), float32_products("float32"):
-            return self._in_chunks_that_fit(lambda: evaluate(self._layout(torch.float32), self._packed_test_set()))
+            tensors = self.spec.model_tensors(self.parameters)
+            model = self._layout(tensors, torch.float32)
+            return self._in_chunks_that_fit(lambda: evaluate(model, self._packed_test_set()))
 
     def trained_tensors(self, model: int) -> dict[str, Float[Tensor, ...]]:
         """A copy of what one model trained, on the CPU."""
@@ -144,19 +149,29 @@ class Engine:
         self.n_steps_done = state.n_steps_done
 
     def _backward(self, batch: PackedBatch) -> Float[Tensor, " model"]:
-        """Chunk by chunk down to the entries, and from there, once for all chunks, to the embeddings."""
+        """Down to the tensors of the model, and from there, once for all chunks, to the leaves where there are any."""
         self._optimiser.zero_grad(set_to_none=True)
+        if self.spec.parametrisation is None:
+            return self._backward_to(self.parameters, batch)
+        tensors = self.spec.model_tensors(self.parameters)
+        cut_off = {name: _cut_off(tensors[name]) for name in self.spec.parametrisation.tensors}
+        losses = self._backward_to({**tensors, **cut_off}, batch)
+        _pass_on((tensors[name] for name in cut_off), cut_off.values())
+        return losses
+
+    def _backward_to(
+        self, tensors: Mapping[str, Float[Tensor, "model ..."]], batch: PackedBatch
+    ) -> Float[Tensor, " model"]:
+        """Chunk by chunk down to the entries, and from there, once for all chunks, to the embeddings."""
         n_scored = n_counted(batch.chunks)
         losses = torch.zeros_like(n_scored)
-        embedded = self._layout(self._dtype).embed(batch.entries)
-        shared = [x.detach().requires_grad_(x.requires_grad) for x in embedded]
+        embedded = self._layout(tensors, self._dtype).embed(batch.entries)
+        shared = [_cut_off(x) for x in embedded]
         for chunk in batch.chunks:
-            chunk_losses = summed_loss(self._layout(self._dtype), shared, chunk) / n_scored
+            chunk_losses = summed_loss(self._layout(tensors, self._dtype), shared, chunk) / n_scored
             chunk_losses.sum().backward()
             losses += chunk_losses.detach()
-        reached = [(x, at.grad) for x, at in zip(embedded, shared, strict=True) if at.grad is not None]
-        if reached:
-            torch.autograd.backward(*zip(*reached, strict=True))
+        _pass_on(embedded, shared)
         return losses
 
     def _in_chunks_that_fit(self, compute: Callable[[], Result]) -> Result:
@@ -181,7 +196,23 @@ class Engine:
         batch = pack(batches, self.spec.task.d_vocab, self._limits, multiple)
         return batch if self._imitated is None else with_target_distributions(batch, self._imitated)
 
-    def _layout(self, dtype: torch.dtype) -> StackedModel:
-        if self._frozen_layout is not None and dtype == self._dtype:
-            return self._frozen_layout
-        return stack_models(self.spec.model, self.parameters, self.frozen, dtype)
+    def _layout(self, tensors: Mapping[str, Float[Tensor, "model ..."]], dtype: torch.dtype) -> StackedModel:
+        """The forward pass, laid out anew but for what never changes: the graph of what trains serves one chunk."""
+        embeddings = self._embeddings if self.spec.parametrisation is None else self._embeddings.made_of(tensors)
+        kept = self._frozen_body if dtype == self._dtype else None
+        return StackedModel(embeddings, kept or self._stacked_body(tensors, dtype))
+
+    def _stacked_body(self, tensors: Mapping[str, Float[Tensor, "model ..."]], dtype: torch.dtype) -> StackedBody:
+        return self.spec.model.stack(tensors, self._never_changing, dtype)
+
+
+def _cut_off(x: Float[Tensor, ...]) -> Float[Tensor, ...]:
+    """The same values as a leaf, at which the gradients of many chunks add up."""
+    return x.detach().requires_grad_(x.requires_grad)
+
+
+def _pass_on(outputs: Iterable[Float[Tensor, ...]], cut_off: Iterable[Float[Tensor, ...]]) -> None:
+    """Take the gradients from where they were cut off to what the outputs were made of."""
+    reached = [(x, leaf.grad) for x, leaf in zip(outputs, cut_off, strict=True) if leaf.grad is not None]
+    if reached:
+        torch.autograd.backward(*zip(*reached, strict=True))

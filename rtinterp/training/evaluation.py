@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from rtinterp.models.bodies import StackedModel
+from rtinterp.models.stacked import StackedModel
 from rtinterp.training.cross_entropy import cross_entropy
 from rtinterp.training.packing import Chunk, PackedBatch
 
@@ -49,8 +49,8 @@ def summed_loss(
 @torch.no_grad()
 def evaluate(model: StackedModel, batch: PackedBatch) -> Evaluation:
     """Loss and accuracy of every model on its part of a batch."""
-    loss = torch.zeros(model.W_E.shape[0], device=model.W_E.device)
-    n_right = torch.zeros_like(loss)
+    n = n_counted(batch.chunks)
+    loss, n_right = torch.zeros_like(n), torch.zeros_like(n)
     embedded = model.embed(batch.entries)
     for chunk in batch.chunks:
         residual = model.scored_residual(embedded, chunk.prefixes, chunk.scored_positions)
@@ -63,7 +63,6 @@ def evaluate(model: StackedModel, batch: PackedBatch) -> Evaluation:
         counted = chunk.counted.flatten(1)
         loss += (losses * counted).sum(1)
         n_right += (right & counted).sum(1)
-    n = n_counted(batch.chunks)
     return Evaluation(loss / n, n_right / n)
 
 

@@ -6,8 +6,7 @@ import dataclasses
 
 import torch
 
-from rtinterp.models.bodies import StackedModel, stack_models
-from rtinterp.models.initialisation import initial_tensors
+from rtinterp.models.stacked import StackedModel
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import CircuitImitation, Task
 from rtinterp.training.packing import PackedBatch
@@ -25,9 +24,9 @@ def imitated(task: Task, n_models: int, device: torch.device) -> StackedModel | 
     spec = target_spec(task)
     tensors = {
         name: tensor.to(device).expand(n_models, *tensor.shape)
-        for name, tensor in initial_tensors(spec, task.d_vocab, task.n_ctx, task.target_seed).items()
+        for name, tensor in spec.initial_tensors(task.d_vocab, task.n_ctx, task.target_seed).items()
     }
-    return stack_models(spec, tensors, frozen=frozenset(tensors))
+    return spec.stack_model(tensors, frozen=frozenset(tensors))
 
 
 @torch.no_grad()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
 from types import FrameType, TracebackType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -21,7 +20,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self._noted: int | None = None
-        self._former: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
+        self._former: dict[int, object] = {}
 
     @property
     def requested(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def part_fields(part: Any) -> dict[str, Any]:
-    """The name of a task or a body, and its fields, nothing derived."""
+    """The name of a task, a body or a parametrisation, and its fields, nothing derived."""
     return {"name": part.name, **dataclasses.asdict(part)}
 
 
@@ -25,7 +25,7 @@ def complete(cls: type[Any], fields: Mapping[str, Any]) -> Any:
 
 
 def check_comes_back(part: Any) -> None:
-    """Refuse a task or a body that its JSON would not make again, equal to itself.
+    """Refuse a part that its JSON would not make again, equal to itself.
 
     Raises:
         ValueError: as said, under its class and, where one is at fault, the field.

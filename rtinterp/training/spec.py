@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping, Set
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from jaxtyping import Float
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic.dataclasses import dataclass
+from torch import Tensor
 
-from rtinterp.models.bodies import BODIES, BODY_SPECS, BodySpec
-from rtinterp.models.regimes import Trainable
-from rtinterp.registry import UnknownNameError
+from rtinterp.models.bodies import BODIES
+from rtinterp.models.body import Body
+from rtinterp.models.parameters import GROUPS, Parameter
+from rtinterp.models.parametrisations import PARAMETRISATIONS, Parametrisation
+from rtinterp.models.regimes import Trainable, canonical, parse, trained_parameters
+from rtinterp.registry import Registry
 from rtinterp.strict import STRICT
 from rtinterp.tasks import TASKS, Task
 from rtinterp.training.part_json import check_comes_back, complete, part_fields
 
 RUN_ID_HASH_CHARACTERS = 12
+MAX_LAYERS = 1000
 #: What every run id is computed with: how a run is watched does not change it.
 UNWATCHED = {"steps_per_evaluation": 100}
 
@@ -29,20 +36,38 @@ NotNegative = Annotated[float, Field(ge=0.0), AfterValidator(abs)]
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 
-
-def _registered_task(task: Task) -> Task:
-    """Refuse what could be trained and saved, but not opened again."""
-    TASKS.check(task)
-    check_comes_back(task)
-    return task
+Part = TypeVar("Part")
 
 
-def _known_body(value: object) -> object:
-    """One message, where pydantic would have one for every member of the union."""
-    if type(value) not in BODIES:
-        known = " or ".join(spec.__name__ for spec in BODIES)
-        raise ValueError(f"Input should be an instance of {known}, not {value!r}")
-    return value
+def _of(registry: Registry[Any]) -> Callable[[Part], Part]:
+    """Refuses what could be trained and saved, but not opened again."""
+
+    def check(part: Part) -> Part:
+        registry.check(part)
+        check_comes_back(part)
+        return part
+
+    return check
+
+
+def _can_be_listed(body: Body) -> Body:
+    if body.n_layers > MAX_LAYERS:
+        raise ValueError(f"n_layers={body.n_layers} is more than a run may have: {MAX_LAYERS}")
+    return body
+
+
+@functools.lru_cache
+def _trainable_groups(body: Body) -> tuple[str, ...]:
+    """Component groups of which a body has parameters that some regime trains."""
+    parameters = body.parameters(1, 1)
+    known = (*GROUPS, *sorted(body.own_groups))
+    undeclared = {parameter.group for parameter in parameters}.difference(known)
+    if undeclared:
+        raise ValueError(
+            f"{type(body).__name__} has parameters of groups that its own_groups lacks: {', '.join(sorted(undeclared))}"
+        )
+    trainable = {parameter.group for parameter in parameters if parameter.trains}
+    return tuple(group for group in known if group in trainable)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -83,19 +108,25 @@ class RunSpec:
     """Everything that determines a run's result on a kind of device.
 
     Attributes:
-        trainable: which parameters train; ``"embeddings"`` makes a random transformer, ``"all"`` a fully trained one.
+        model: what lies between the embeddings.
+        trainable: which component groups train, as ``rtinterp.models.regimes`` has them: names joined by "+", or a
+            collection of names; kept in canonical form. ``"embeddings"`` makes a random transformer, ``"all"`` a fully
+            trained one.
+        parametrisation: what trains in place of some tensors; None where the model's tensors train themselves.
         seed: draws the initial tensors and the training stream. Test set and splits are the same for every seed.
 
     Raises:
-        ValueError: a value is out of range or of the wrong type, or the task is not registered (``register_task``), or
-            could not be made again from the JSON of its fields.
+        ValueError: a value is out of range or of the wrong type; nothing would train; or the task, the body or the
+            parametrisation is not registered (``register_task`` and so on), or could not be made again from the JSON of
+            its fields.
     """
 
-    task: Annotated[Task, AfterValidator(_registered_task)]
-    model: Annotated[BodySpec, BeforeValidator(_known_body)]
+    task: Annotated[Task, AfterValidator(_of(TASKS))]
+    model: Annotated[Body, AfterValidator(_of(BODIES)), AfterValidator(_can_be_listed)]
     training: TrainSpec
     trainable: Trainable = "embeddings"
     seed: Annotated[int, Field(ge=0)] = 0
+    parametrisation: Annotated[Parametrisation, AfterValidator(_of(PARAMETRISATIONS))] | None = None
 
     @property
     def run_id(self) -> str:
@@ -115,6 +146,48 @@ class RunSpec:
         regime = self.trainable.replace("+", "-and-")
         return f"{self.task.name}-d{self.model.d_model}-{regime}-seed{self.seed}-"
 
+    def model_parameters(self) -> tuple[Parameter, ...]:
+        """Every parameter of the model."""
+        return self.model.parameters(self.task.d_vocab, self.task.n_ctx)
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """All that training holds: the parameters of the model, or leaves in place of some."""
+        parameters = self.model_parameters()
+        return parameters if self.parametrisation is None else self.parametrisation.parameters(parameters)
+
+    def trained_parameters(self) -> tuple[Parameter, ...]:
+        """Those that train."""
+        return trained_parameters(self.parameters(), self.trainable)
+
+    def model_tensors(self, held: Mapping[str, Float[Tensor, ...]]) -> Mapping[str, Float[Tensor, ...]]:
+        """The tensors of the model, by name, from all that training holds; differentiable."""
+        return held if self.parametrisation is None else self.parametrisation.tensors_of(held)
+
+    @field_validator("trainable", mode="before")
+    @classmethod
+    def _canonical(cls, trainable: object, info: ValidationInfo) -> object:
+        body = info.data.get("model")
+        if body is None or not isinstance(trainable, str | Set | tuple | list):
+            return trainable
+        return canonical(trainable, body.own_groups)
+
+    @model_validator(mode="after")
+    def _something_trains(self) -> RunSpec:
+        groups = _trainable_groups(self.model)
+        if parse(self.trainable, self.model.own_groups).isdisjoint(groups):
+            raise ValueError(
+                f"trainable={self.trainable!r} trains nothing of this {self.model.label}; it has {', '.join(groups)}"
+            )
+        if self.parametrisation is not None:
+            self.parametrisation.parameters(self.model_parameters())
+            trained = {parameter.name for parameter in trained_parameters(self.model_parameters(), self.trainable)}
+            frozen = set(self.parametrisation.tensors) - trained
+            if frozen:
+                raise ValueError(
+                    f"trainable={self.trainable!r} does not train {', '.join(sorted(frozen))}; pass tensors="
+                )
+        return self
+
     def with_seed(self, seed: int) -> RunSpec:
         return dataclasses.replace(self, seed=seed)
 
@@ -126,7 +199,9 @@ def spec_to_json(spec: RunSpec) -> str:
 
 def _fields(spec: RunSpec) -> dict[str, Any]:
     fields = dataclasses.asdict(spec)
-    return fields | {"task": part_fields(spec.task), "model": part_fields(spec.model)}
+    parts = {"task": spec.task, "model": spec.model, "parametrisation": spec.parametrisation}
+    del fields["parametrisation"]
+    return fields | {name: part_fields(part) for name, part in parts.items() if part is not None}
 
 
 def _to_json(fields: Mapping[str, Any]) -> str:
@@ -141,27 +216,22 @@ def spec_from_json(text: str) -> RunSpec:
     """The inverse of ``spec_to_json``.
 
     Raises:
-        UnknownNameError: the task or the body is not registered.
+        UnknownNameError: the task, the body or the parametrisation is not registered.
         ValueError: not JSON, an unknown or missing key, or a value out of range.
     """
     fields = json.loads(text, object_pairs_hook=_unique_keys)
     if not isinstance(fields, dict):
         raise ValueError(f"a run spec is a JSON object, not {type(fields).__name__}")
-    for part in ("task", "model", "training"):
+    registries = {"task": TASKS, "model": BODIES}
+    if "parametrisation" in fields:
+        registries["parametrisation"] = PARAMETRISATIONS
+    for part in (*registries, "training"):
         if not isinstance(fields.get(part), dict):
             raise ValueError(f"a run spec needs an object under {part!r}, found {fields.get(part)!r}")
-    classes = {
-        "task": TASKS.named(fields["task"].pop("name", None)),
-        "model": _body_named(fields["model"].pop("name", None)),
-        "training": TrainSpec,
-    }
-    return complete(RunSpec, fields | {part: complete(cls, fields[part]) for part, cls in classes.items()})
-
-
-def _body_named(name: object) -> type[BodySpec]:
-    if not isinstance(name, str) or name not in BODY_SPECS:
-        raise UnknownNameError("model", name, BODY_SPECS)
-    return BODY_SPECS[name]
+    classes = {part: registry.named(fields[part].pop("name", None)) for part, registry in registries.items()}
+    classes["training"] = TrainSpec
+    made = {part: complete(cls, fields[part]) for part, cls in classes.items()}
+    return complete(RunSpec, {"parametrisation": None, **fields, **made})
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from rtinterp.analysis import accuracy, exact_match
+from rtinterp.models.build import build_model
 from rtinterp.models.recurrent.spec import RecurrentSpec
-from rtinterp.models.transformer.hooked import build_model
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import Batch, DecimalAddition, ModularAddition
 

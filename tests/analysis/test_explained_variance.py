@@ -14,8 +14,8 @@ from rtinterp.analysis import (
     top_k_component_share,
     top_k_coordinate_share,
 )
+from rtinterp.models.build import build_model
 from rtinterp.models.recurrent.spec import RecurrentSpec
-from rtinterp.models.transformer.hooked import build_model
 from rtinterp.tasks import ModularAddition
 
 D = 24

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from rtinterp.analysis import complete, generation, nats_per_token, perplexity
-from rtinterp.models.transformer.hooked import build_model
+from rtinterp.models.build import build_model
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import Batch, DecimalAddition
 

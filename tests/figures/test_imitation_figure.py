@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from rtinterp.analysis import target_statistics
-from rtinterp.models.initialisation import initial_tensors
 from rtinterp.models.transformer.hooked import hooked_transformer
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.papers.random_transformers import FIGURES, figure6_imitation
@@ -23,7 +22,7 @@ FIGURE = FIGURES["figure6_imitation"]
 def target_of(task: CircuitImitation):
     """A three-layer, two-head transformer at the amplified initial values."""
     spec = ModelSpec(task.target_d_model, n_layers=3, n_heads=2, init="imitation_target")
-    return hooked_transformer(task, spec, initial_tensors(spec, task.d_vocab, task.n_ctx, task.target_seed))
+    return hooked_transformer(task, spec, spec.initial_tensors(task.d_vocab, task.n_ctx, task.target_seed))
 
 
 @pytest.fixture

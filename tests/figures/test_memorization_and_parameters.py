@@ -10,9 +10,9 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from rtinterp.models.build import build_model
 from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.regimes import TRAINABLE, freeze
-from rtinterp.models.transformer.hooked import build_model
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.papers.random_transformers import FIGURES, figure8_memorization, published, table3_memorization
 from rtinterp.papers.random_transformers.table6_parameters import n_trainable

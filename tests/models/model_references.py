@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from rtinterp.models.initialisation import initial_tensors
 from rtinterp.models.transformer.spec import ModelSpec
 
 #: What a random transformer trains, written out.
@@ -25,7 +24,7 @@ def planted_tensors(spec: ModelSpec, d_vocab: int, n_ctx: int, seed: int) -> dic
     generator = torch.Generator().manual_seed(seed)
     return {
         name: tensor if name == UNEMBEDDING_BIAS else 5 * tensor + 0.1 * torch.randn(tensor.shape, generator=generator)
-        for name, tensor in initial_tensors(spec, d_vocab, n_ctx, seed).items()
+        for name, tensor in spec.initial_tensors(d_vocab, n_ctx, seed).items()
     }
 
 

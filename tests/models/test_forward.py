@@ -10,11 +10,10 @@ import torch
 from model_references import UNEMBEDDING_BIAS, gpt2_logits, planted_tensors
 from torch import Tensor
 
-from rtinterp.models.initialisation import initial_tensors
 from rtinterp.models.prefixes import distinct_prefixes, share_entries
+from rtinterp.models.stacked import StackedModel
 from rtinterp.models.transformer.hooked import hooked_transformer
 from rtinterp.models.transformer.spec import ModelSpec
-from rtinterp.models.transformer.stacked import StackedTransformer, stack_transformers
 from rtinterp.tasks import NeedleInAHaystack
 
 TASK = NeedleInAHaystack(max_pairs=4, n_values=16)
@@ -26,7 +25,7 @@ def random_tokens(*shape: int) -> Tensor:
     return torch.randint(TASK.d_vocab, shape, generator=torch.Generator().manual_seed(0))
 
 
-def scored_logits(model: StackedTransformer, tokens: Tensor, positions: Tensor) -> Tensor:
+def scored_logits(model: StackedModel, tokens: Tensor, positions: Tensor) -> Tensor:
     """Of full sequences, entries and prefixes shared."""
     prefixes = distinct_prefixes(tokens, torch.full(tokens.shape[:2], tokens.shape[2]))
     entries, (shared,) = share_entries([prefixes], tokens.shape[2])
@@ -59,12 +58,12 @@ def test_stacked_logits_are_those_of_hugging_face_at_the_scored_positions(
     spec: ModelSpec, values: str, freeze: str, n_scored: int
 ) -> None:
     """Few scored positions and many take different ways through the last block."""
-    make = planted if values == "planted" else lambda spec, seed: initial_tensors(spec, TASK.d_vocab, TASK.n_ctx, seed)
+    make = planted if values == "planted" else lambda spec, seed: spec.initial_tensors(TASK.d_vocab, TASK.n_ctx, seed)
     models = [make(spec, seed) for seed in range(N_MODELS)]
     tokens = random_tokens(N_MODELS, N_SEQUENCES, N_POS)
     shuffled = torch.rand(tokens.shape, generator=torch.Generator().manual_seed(1)).argsort(-1)
     positions = shuffled[..., :n_scored].sort(-1).values
-    model = stack_transformers(spec, stacked(models), frozenset(models[0]) if freeze == "all" else frozenset())
+    model = spec.stack_model(stacked(models), frozenset(models[0]) if freeze == "all" else frozenset())
     logits = scored_logits(model, tokens, positions)
     for tensors, got, rows, at in zip(models, logits, tokens, positions, strict=True):
         expected = gpt2_logits(spec, tensors, rows)
@@ -74,14 +73,14 @@ def test_stacked_logits_are_those_of_hugging_face_at_the_scored_positions(
 
 def test_one_frozen_bias_that_is_not_zero_is_still_added() -> None:
     spec = ModelSpec(d_model=16)
-    initial = initial_tensors(spec, TASK.d_vocab, TASK.n_ctx, seed=0)
+    initial = spec.initial_tensors(TASK.d_vocab, TASK.n_ctx, seed=0)
     tokens, positions = random_tokens(1, 2, N_POS), torch.full((1, 2, 1), N_POS - 1)
-    plain = scored_logits(stack_transformers(spec, stacked([initial]), frozenset(initial)), tokens, positions)
+    plain = scored_logits(spec.stack_model(stacked([initial]), frozenset(initial)), tokens, positions)
     for name in initial:
         if name.endswith((".w", ".b")) or ".b_" in name:
             changed = {**initial, name: initial[name].clone()}
             changed[name].view(-1)[1] += 3.0
-            model = stack_transformers(spec, stacked([changed]), frozenset(changed))
+            model = spec.stack_model(stacked([changed]), frozenset(changed))
             logits = scored_logits(model, tokens, positions)[0, :, 0]
             with torch.no_grad():
                 expected = hooked_transformer(TASK, spec, changed)(tokens[0])[:, -1]
@@ -93,13 +92,13 @@ def test_one_frozen_bias_that_is_not_zero_is_still_added() -> None:
 
 def test_what_is_frozen_at_the_identity_is_left_out() -> None:
     spec = ModelSpec(d_model=16)
-    tensors = stacked([initial_tensors(spec, TASK.d_vocab, TASK.n_ctx, seed=0)])
-    model = stack_transformers(spec, tensors, frozenset(tensors))
-    parts = [getattr(block, field.name) for block in model.blocks for field in dataclasses.fields(block)]
-    for part in (*(getattr(part, "qkv", part) for part in parts), model.ln_final, model.unembedding):
+    tensors = stacked([spec.initial_tensors(TASK.d_vocab, TASK.n_ctx, seed=0)])
+    model = spec.stack_model(tensors, frozenset(tensors))
+    parts = [getattr(block, field.name) for block in model.body.blocks for field in dataclasses.fields(block)]
+    for part in (*(getattr(part, "qkv", part) for part in parts), model.body.ln_final, model.unembedding):
         assert part.bias is None
         assert getattr(part, "gain", None) is None
-    assert stack_transformers(spec, tensors).blocks[0].ln1.gain is not None
+    assert spec.stack(tensors).blocks[0].ln1.gain is not None
 
 
 def test_no_position_reads_a_later_one() -> None:
@@ -130,7 +129,7 @@ def test_no_scored_prediction_of_a_stack_reads_a_later_position_or_another_model
     tokens = random_tokens(2, 2, N_POS)
     for position in range(N_POS):
         positions = torch.tensor([position, N_POS - 1]).expand(2, 2, 2)
-        logits = scored_logits(stack_transformers(spec, tensors), tokens, positions)
+        logits = scored_logits(spec.stack_model(tensors), tokens, positions)
         scalar = (logits[1, :, 0] @ weights).sum()
         (gradient,) = torch.autograd.grad(scalar, tensors["pos_embed.W_pos"])
         size = gradient.abs().amax(-1)

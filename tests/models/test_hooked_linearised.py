@@ -7,10 +7,10 @@ import torch
 from model_references import planted_tensors
 from torch import Tensor
 
-from rtinterp.models.bodies import stack_models
+from rtinterp.models.build import build_model
 from rtinterp.models.prefixes import distinct_prefixes, share_entries
 from rtinterp.models.regimes import freeze
-from rtinterp.models.transformer.hooked import build_model, hooked_transformer
+from rtinterp.models.transformer.hooked import hooked_transformer
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import NeedleInAHaystack
 
@@ -28,7 +28,7 @@ def stacked_logits(spec: ModelSpec, tensors: dict[str, Tensor]) -> Tensor:
     """At every position, of a stack of one."""
     prefixes = distinct_prefixes(TOKENS[None], torch.full((1, N_SEQUENCES), N_POS))
     entries, (shared,) = share_entries([prefixes], N_POS)
-    model = stack_models(spec, {name: tensor[None] for name, tensor in tensors.items()})
+    model = spec.stack_model({name: tensor[None] for name, tensor in tensors.items()})
     positions = torch.arange(N_POS).expand(1, N_SEQUENCES, N_POS)
     residual = model.scored_residual(model.embed(entries), shared, positions)
     return model.unembedding(residual).view(N_SEQUENCES, N_POS, TASK.d_vocab)

@@ -11,10 +11,9 @@ import torch
 from recurrent_references import CELLS, RECURRENT_SPECS, planted_recurrent, with_our_weights
 from torch import Tensor
 
+from rtinterp.models.build import build_model
 from rtinterp.models.fingerprint import fingerprint
-from rtinterp.models.initialisation import initial_tensors
 from rtinterp.models.recurrent.spec import RecurrentSpec
-from rtinterp.models.transformer.hooked import build_model
 from rtinterp.tasks import ModularAddition, NeedleInAHaystack
 
 TASK = NeedleInAHaystack(max_pairs=4, n_values=16)
@@ -42,7 +41,7 @@ def test_hooked_logits_are_those_of_torch(spec: RecurrentSpec, seed: int) -> Non
 
 def test_global_generators_are_neither_read_nor_moved() -> None:
     spec = RECURRENT_SPECS[0]
-    expected = fingerprint(initial_tensors(spec, TASK.d_vocab, TASK.n_ctx, seed=2))
+    expected = fingerprint(spec.initial_tensors(TASK.d_vocab, TASK.n_ctx, seed=2))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(17)
         before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
@@ -106,7 +105,7 @@ def test_hooks_change_the_run_and_nothing_after() -> None:
 def test_a_hooked_model_needs_exactly_its_tensors(change, message: str) -> None:
     from rtinterp.models.recurrent.hooked import hooked_recurrent
 
-    tensors = initial_tensors(RECURRENT_SPECS[0], TASK.d_vocab, TASK.n_ctx, seed=0)
+    tensors = RECURRENT_SPECS[0].initial_tensors(TASK.d_vocab, TASK.n_ctx, seed=0)
     change(tensors)
     with pytest.raises(ValueError, match=message):
         hooked_recurrent(TASK, RECURRENT_SPECS[0], tensors)
@@ -115,7 +114,7 @@ def test_a_hooked_model_needs_exactly_its_tensors(change, message: str) -> None:
 def test_the_hooked_model_keeps_a_copy_of_its_tensors() -> None:
     from rtinterp.models.recurrent.hooked import hooked_recurrent
 
-    tensors = initial_tensors(RECURRENT_SPECS[0], TASK.d_vocab, TASK.n_ctx, seed=0)
+    tensors = RECURRENT_SPECS[0].initial_tensors(TASK.d_vocab, TASK.n_ctx, seed=0)
     expected = fingerprint(tensors)
     with torch.no_grad():
         for parameter in hooked_recurrent(TASK, RECURRENT_SPECS[0], tensors).parameters():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rtinterp.models.transformer.hooked import build_model
+from rtinterp.models.build import build_model
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import NeedleInAHaystack
 

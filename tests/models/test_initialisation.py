@@ -10,10 +10,10 @@ import pytest
 import torch
 from model_references import gpt2, gpt2_state, python
 
-from rtinterp.models.bodies import model_parameters
+from rtinterp.models.build import build_model
 from rtinterp.models.fingerprint import fingerprint
-from rtinterp.models.initialisation import initial_body, initial_tensors, initialise
-from rtinterp.models.transformer.hooked import build_model
+from rtinterp.models.initialisation import initialise
+from rtinterp.models.transformer.parameters import body_parameters
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import ModularAddition
 
@@ -26,9 +26,9 @@ GOLDEN_FINGERPRINT = "83d8f80bb94c7529332da5268a3db1d7628f0043e5a1744b465553b986
 
 PRINT_FINGERPRINT = """
 from rtinterp.models.fingerprint import fingerprint
-from rtinterp.models.initialisation import initial_tensors
+from rtinterp.models.transformer.parameters import body_parameters
 from rtinterp.models.transformer.spec import ModelSpec
-print(fingerprint(initial_tensors(ModelSpec(d_model=64, n_layers=2), 100, 40, seed=1)))
+print(fingerprint(ModelSpec(d_model=64, n_layers=2).initial_tensors(100, 40, seed=1)))
 """
 
 
@@ -39,7 +39,7 @@ def drawn(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def test_every_tensor_is_distributed_as_in_hugging_face_gpt2() -> None:
     theirs = gpt2(SPEC, D_VOCAB, N_CTX).state_dict()
-    ours = gpt2_state(SPEC, initial_tensors(SPEC, D_VOCAB, N_CTX, seed=0))
+    ours = gpt2_state(SPEC, SPEC.initial_tensors(D_VOCAB, N_CTX, seed=0))
     assert set(ours) == set(theirs)
     for name, tensor in theirs.items():
         assert ours[name].shape == tensor.shape, name
@@ -55,8 +55,8 @@ def test_every_tensor_is_distributed_as_in_hugging_face_gpt2() -> None:
 
 
 def test_paper_text_scales_the_first_mlp_matrix_too_and_nothing_else() -> None:
-    official = initial_tensors(SPEC, D_VOCAB, N_CTX, seed=0)
-    text = initial_tensors(ModelSpec(d_model=32, n_layers=3, init="paper_text"), D_VOCAB, N_CTX, seed=0)
+    official = SPEC.initial_tensors(D_VOCAB, N_CTX, seed=0)
+    text = ModelSpec(d_model=32, n_layers=3, init="paper_text").initial_tensors(D_VOCAB, N_CTX, seed=0)
     assert text.keys() == official.keys()
     for name, tensor in official.items():
         if name.endswith("W_in"):
@@ -66,18 +66,18 @@ def test_paper_text_scales_the_first_mlp_matrix_too_and_nothing_else() -> None:
 
 
 def test_the_body_does_not_depend_on_the_task_or_on_what_else_is_drawn() -> None:
-    body = initial_body(SPEC, seed=4)
+    body = initialise(body_parameters(SPEC), seed=4)
     for d_vocab, n_ctx in ((7, 3), (D_VOCAB, N_CTX)):
-        tensors = initial_tensors(SPEC, d_vocab, n_ctx, seed=4)
+        tensors = SPEC.initial_tensors(d_vocab, n_ctx, seed=4)
         assert fingerprint({name: tensors[name] for name in body}) == fingerprint(body)
-    parameters = model_parameters(SPEC, D_VOCAB, N_CTX)
+    parameters = SPEC.parameters(D_VOCAB, N_CTX)
     assert fingerprint(initialise(reversed(parameters), 4)) == fingerprint(initialise(parameters, 4))
     for parameter in parameters:
         assert torch.equal(initialise([parameter], 4)[parameter.name], initialise(parameters, 4)[parameter.name])
 
 
 def test_seeds_and_tensors_are_independent_draws() -> None:
-    seeds = [drawn(initial_tensors(SPEC, D_VOCAB, N_CTX, seed)) for seed in (0, 1, 10)]
+    seeds = [drawn(SPEC.initial_tensors(D_VOCAB, N_CTX, seed)) for seed in (0, 1, 10)]
     assert len({fingerprint(tensors) for tensors in seeds}) == 3
     streams = torch.stack([tensor.flatten()[:1000] for tensors in seeds for tensor in tensors.values()])
     correlations = torch.corrcoef(streams) - torch.eye(len(streams))
@@ -85,11 +85,11 @@ def test_seeds_and_tensors_are_independent_draws() -> None:
 
 
 def test_global_generators_are_neither_read_nor_moved() -> None:
-    expected = fingerprint(initial_tensors(SPEC, D_VOCAB, N_CTX, seed=0))
+    expected = fingerprint(SPEC.initial_tensors(D_VOCAB, N_CTX, seed=0))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(17)
         before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
-        assert fingerprint(initial_tensors(SPEC, D_VOCAB, N_CTX, seed=0)) == expected
+        assert fingerprint(SPEC.initial_tensors(D_VOCAB, N_CTX, seed=0)) == expected
         build_model(ModularAddition(p=5), SPEC, seed=0)
         assert torch.equal(torch.get_rng_state(), before[0])
         assert random.getstate() == before[1]
@@ -99,7 +99,7 @@ def test_global_generators_are_neither_read_nor_moved() -> None:
 def test_the_hooked_model_holds_exactly_the_initial_tensors() -> None:
     task = ModularAddition(p=5)
     model = build_model(task, SPEC, seed=2)
-    expected = initial_tensors(SPEC, task.d_vocab, task.n_ctx, seed=2)
+    expected = SPEC.initial_tensors(task.d_vocab, task.n_ctx, seed=2)
     assert {name for name, _ in model.named_parameters()} == set(expected)
     assert fingerprint(dict(model.named_parameters())) == fingerprint(expected)
     assert not model.training
@@ -110,7 +110,7 @@ def test_bits_do_not_depend_on_the_instruction_set() -> None:
 
 
 def test_golden_fingerprint() -> None:
-    assert fingerprint(initial_tensors(SMALL, 5, 4, seed=3)) == GOLDEN_FINGERPRINT
+    assert fingerprint(SMALL.initial_tensors(5, 4, seed=3)) == GOLDEN_FINGERPRINT
 
 
 @pytest.mark.parametrize(
@@ -124,12 +124,12 @@ def test_golden_fingerprint() -> None:
     ids=["value", "shape", "missing", "name"],
 )
 def test_a_fingerprint_sees_every_change(change) -> None:
-    tensors = initial_body(SMALL, seed=0)
+    tensors = initialise(body_parameters(SMALL), seed=0)
     change(tensors)
-    assert fingerprint(tensors) != fingerprint(initial_body(SMALL, seed=0))
+    assert fingerprint(tensors) != fingerprint(initialise(body_parameters(SMALL), seed=0))
 
 
 def test_a_fingerprint_sees_values_not_memory() -> None:
-    tensors = initial_body(SMALL, seed=0)
+    tensors = initialise(body_parameters(SMALL), seed=0)
     same = {name: tensor.mT.contiguous().mT if tensor.dim() > 1 else tensor for name, tensor in tensors.items()}
     assert fingerprint(dict(reversed(same.items()))) == fingerprint(tensors)

@@ -18,13 +18,11 @@ from recurrent_references import (
 )
 from torch import Tensor
 
-from rtinterp.models.bodies import model_parameters, stack_models, trained_parameters
+from rtinterp.models.build import build_model
 from rtinterp.models.fingerprint import fingerprint
-from rtinterp.models.initialisation import initial_tensors
 from rtinterp.models.prefixes import distinct_prefixes, share_entries
 from rtinterp.models.recurrent.spec import RecurrentSpec
-from rtinterp.models.regimes import TRAINABLE, freeze
-from rtinterp.models.transformer.hooked import build_model
+from rtinterp.models.regimes import TRAINABLE, freeze, trained_parameters
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import NeedleInAHaystack
 
@@ -40,6 +38,8 @@ TRAINED = {
     "unembedding": {"unembed.W_U", "unembed.b_U"},
     "input_embeddings": {"embed.W_E"},
     "token_embedding+unembedding": EMBEDDED,
+    "frozen_qk": None,
+    "frozen_mlp": None,
 }
 
 #: sha256 of the initial tensors with 5 tokens and seed 3. Every stored run depends on it.
@@ -62,7 +62,7 @@ def scored_logits(
     """Of sequences up to their last scored position; ``[model, batch, scored, d_vocab]``."""
     prefixes = distinct_prefixes(tokens, positions.amax(-1) + 1)
     entries, (shared,) = share_entries([prefixes], tokens.shape[2])
-    model = stack_models(spec, tensors, dtype=dtype)
+    model = spec.stack_model(tensors, dtype=dtype)
     residual = model.scored_residual(model.embed(entries), shared, positions)
     assert residual.dtype == torch.float32
     return model.unembedding(residual).unflatten(1, positions.shape[1:])
@@ -76,7 +76,7 @@ def test_stacked_logits_are_those_of_torch_at_the_scored_positions(
 ) -> None:
     """Sequences end at different positions, and some begin alike."""
     if values == "initial":
-        models = [initial_tensors(spec, TASK.d_vocab, TASK.n_ctx, seed) for seed in SEEDS]
+        models = [spec.initial_tensors(TASK.d_vocab, TASK.n_ctx, seed) for seed in SEEDS]
     else:
         models = [planted_recurrent(spec, TASK.d_vocab, seed) for seed in SEEDS]
     tokens = random_tokens(len(SEEDS), N_SEQUENCES, N_POS)
@@ -114,7 +114,7 @@ def test_every_tensor_is_distributed_as_in_torch(spec: RecurrentSpec) -> None:
     """Normal embeddings; all else uniform up to 1 / sqrt(d_model), as nn.LSTM, nn.RNN and nn.Linear document."""
     spec = dataclasses.replace(spec, d_model=4 * spec.d_model)
     theirs = torch_recurrent(spec, TASK.d_vocab).state_dict()
-    tensors = initial_tensors(spec, TASK.d_vocab, TASK.n_ctx, seed=0)
+    tensors = spec.initial_tensors(TASK.d_vocab, TASK.n_ctx, seed=0)
     assert {torch_name(name) for name in tensors} == set(theirs)
     for name, tensor in tensors.items():
         expected = ours(name, theirs[torch_name(name)])
@@ -135,13 +135,13 @@ def test_every_tensor_is_distributed_as_in_torch(spec: RecurrentSpec) -> None:
 
 def test_initial_values_follow_from_the_seed_alone() -> None:
     spec = RECURRENT_SPECS[0]
-    first = initial_tensors(spec, 5, TASK.n_ctx, seed=3)
+    first = spec.initial_tensors(5, TASK.n_ctx, seed=3)
     assert fingerprint(first) == GOLDEN_FINGERPRINT
-    assert fingerprint(initial_tensors(spec, 5, 99, seed=3)) == GOLDEN_FINGERPRINT
-    other_task = initial_tensors(spec, 31, TASK.n_ctx, seed=3)
+    assert fingerprint(spec.initial_tensors(5, 99, seed=3)) == GOLDEN_FINGERPRINT
+    other_task = spec.initial_tensors(31, TASK.n_ctx, seed=3)
     for name, tensor in first.items():
         assert torch.equal(tensor, other_task[name]) == name.startswith("layers."), name
-    draws = [x.flatten()[:16] for seed in SEEDS for x in initial_tensors(spec, 16, 1, seed).values()]
+    draws = [x.flatten()[:16] for seed in SEEDS for x in spec.initial_tensors(16, 1, seed).values()]
     assert len({tuple(draw.tolist()) for draw in draws}) == len(draws)
 
 
@@ -149,15 +149,15 @@ def test_initial_values_follow_from_the_seed_alone() -> None:
 def test_regimes_train_the_unembedding_bias_with_its_matrix(trainable: str) -> None:
     assert set(TRAINED) == set(TRAINABLE)
     spec = RECURRENT_SPECS[1]
-    parameters = model_parameters(spec, TASK.d_vocab, TASK.n_ctx)
+    parameters = spec.parameters(TASK.d_vocab, TASK.n_ctx)
     expected = TRAINED[trainable] or {parameter.name for parameter in parameters}
-    assert {p.name for p in trained_parameters(spec, TASK.d_vocab, TASK.n_ctx, trainable)} == expected
+    assert {p.name for p in trained_parameters(spec.parameters(TASK.d_vocab, TASK.n_ctx), trainable)} == expected
     model = freeze(freeze(build_model(TASK, spec, seed=0), "unembedding"), trainable)
     assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == expected
 
 
 def test_weight_decay_is_for_matrices() -> None:
-    for parameter in model_parameters(RECURRENT_SPECS[0], TASK.d_vocab, TASK.n_ctx):
+    for parameter in RECURRENT_SPECS[0].parameters(TASK.d_vocab, TASK.n_ctx):
         assert parameter.decays == ("bias" not in parameter.name and "b_U" not in parameter.name), parameter.name
 
 

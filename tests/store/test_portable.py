@@ -11,12 +11,13 @@ import safetensors
 import torch
 from store_references import flip, same, tiny_spec
 
+from rtinterp.models.initial_values import Constant, Normal, Orthonormal, Sinusoidal, Uniform
 from rtinterp.models.initialisation import initialise
 from rtinterp.models.parameters import Parameter
 from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.store import RunStore, StoreError
 from rtinterp.store.portable import export_run, import_into, import_run, portable_bytes
-from rtinterp.store.training import train
+from rtinterp.training.loop import train
 from rtinterp.training.run import Run
 from rtinterp.training.spec import spec_from_json
 
@@ -120,13 +121,15 @@ def test_a_body_is_drawn_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> 
     """Verifying holds a block of a tensor at a time; the values are those of the whole tensor."""
     from rtinterp.models.fingerprint import fingerprint, initial_fingerprint
 
-    monkeypatch.setattr("rtinterp.models.initialisation.BLOCK_VALUES", 7)
     parameters = [
-        Parameter("normal", (5, 9), std=0.3),
-        Parameter("uniform", (4, 4), bound=0.5),
-        Parameter("ones", (33,), fill=1.0),
-        Parameter("sines", (11, 6), sinusoidal=True),
-        Parameter("wide sines", (2, 20), sinusoidal=True),
+        Parameter("normal", (5, 9), Normal(0.3), "mlp"),
+        Parameter("uniform", (4, 4), Uniform(0.5), "mlp"),
+        Parameter("ones", (33,), Constant(1.0), "mlp"),
+        Parameter("sines", (11, 6), Sinusoidal(), "mlp"),
+        Parameter("wide sines", (2, 20), Sinusoidal(), "mlp"),
+        Parameter("directions", (3, 7), Orthonormal(), "mlp"),
     ]
-    assert initial_fingerprint(parameters, 3) == fingerprint(initialise(parameters, 3))
-    assert initial_fingerprint(parameters, 4) != fingerprint(initialise(parameters, 3))
+    whole = fingerprint(initialise(parameters, 3))
+    monkeypatch.setattr("rtinterp.models.initial_values.BLOCK_VALUES", 7)
+    assert initial_fingerprint(parameters, 3) == whole
+    assert initial_fingerprint(parameters, 4) != whole

@@ -12,9 +12,9 @@ from training_references import CPU, TASKS, distance, small_run
 
 from rtinterp.analysis import accuracy, attention_patterns, attention_score, exact_match, other_values_score
 from rtinterp.models import prefixes
-from rtinterp.models.bodies import BodySpec
+from rtinterp.models.body import Body
+from rtinterp.models.build import build_model
 from rtinterp.models.recurrent.spec import RecurrentSpec
-from rtinterp.models.transformer.hooked import build_model
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import CircuitImitation, LanguageModelling, Task
 from rtinterp.training.engine import Engine
@@ -22,7 +22,7 @@ from rtinterp.training.spec import Precision
 
 __all__ = ["pretended_device"]
 
-BODIES: list[BodySpec] = [
+BODIES: list[Body] = [
     ModelSpec(16),
     ModelSpec(16, n_layers=1),
     ModelSpec(16, attention="prefix_sum"),
@@ -40,7 +40,7 @@ CASES = [
 @pytest.mark.parametrize("trainable", ["embeddings", "all"])
 @pytest.mark.parametrize(("task", "body", "precision"), CASES, ids=str)
 def test_training_stays_on_its_device(
-    pretended_device: torch.device, task: Task, body: BodySpec, precision: Precision, trainable: str
+    pretended_device: torch.device, task: Task, body: Body, precision: Precision, trainable: str
 ) -> None:
     specs = [dataclasses.replace(small_run(task, trainable, seed, precision=precision), model=body) for seed in (0, 3)]
     there, here = Engine(specs, pretended_device), Engine(specs, CPU)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import pytest
 import torch
 from training_references import CPU, TASKS, distance, mean_loss, small_run, unstacked
 
 from rtinterp.models import layers, prefixes
-from rtinterp.models.initialisation import initial_tensors
+from rtinterp.models.initialisation import initialise
+from rtinterp.models.parameters import Parameter
 from rtinterp.models.regimes import Trainable
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import DecimalAddition, ModularAddition, NeedleInAHaystack, ParenthesisBalancing, Task
@@ -40,14 +42,14 @@ def run(task: Task, body: ModelSpec, batch_size: int, trainable: Trainable, seed
 def large_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models start from weights that leave no part of them idle, frozen or not."""
 
-    def planted(spec: ModelSpec, d_vocab: int, n_ctx: int, seed: int) -> dict[str, torch.Tensor]:
+    def planted(parameters: Iterable[Parameter], seed: int) -> dict[str, torch.Tensor]:
         generator = torch.Generator().manual_seed(seed)
         return {
             name: tensor if name == "unembed.b_U" else 5 * tensor + 0.1 * torch.randn(tensor.shape, generator=generator)
-            for name, tensor in initial_tensors(spec, d_vocab, n_ctx, seed).items()
+            for name, tensor in initialise(parameters, seed).items()
         }
 
-    monkeypatch.setattr(engine_module, "initial_tensors", planted)
+    monkeypatch.setattr(engine_module, "initialise", planted)
 
 
 @pytest.mark.usefixtures("large_weights")
@@ -83,7 +85,7 @@ def test_frozen_products_as_convolutions(
     for name in ("CONVOLVED_FROM_COLUMNS", "CONVOLVED_FROM_ROWS", "ROWS_PER_CONVOLUTION"):
         monkeypatch.setattr(layers, name, 1)
     convolved = Engine([spec], CPU)
-    assert convolved._layout(torch.float32).blocks[0].attention.qkv.kernel is not None
+    assert convolved._frozen_body.blocks[0].attention.qkv.kernel is not None
     for _ in range(20):
         assert convolved.step().item() == pytest.approx(plain.step().item(), rel=1e-4, abs=1e-5)
     assert distance(convolved.trained_tensors(0), plain.trained_tensors(0)) < 1e-3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 
 import pytest
 import torch
@@ -13,15 +14,16 @@ from training_references import CPU, distance, small_run, trained_names, unstack
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from rtinterp.analysis import target_statistics
-from rtinterp.models.initialisation import initial_tensors
+from rtinterp.models.build import build_model
+from rtinterp.models.initialisation import initialise
+from rtinterp.models.parameters import Parameter
 from rtinterp.models.regimes import Trainable
-from rtinterp.models.transformer.hooked import build_model
 from rtinterp.models.transformer.spec import ModelSpec
-from rtinterp.store.training import train
 from rtinterp.tasks import Batch, CircuitImitation
 from rtinterp.training import engine as engine_module
 from rtinterp.training.engine import Engine
 from rtinterp.training.imitation import target_spec
+from rtinterp.training.loop import train
 from rtinterp.training.packing import ChunkLimits
 from rtinterp.training.spec import RunSpec
 from rtinterp.training.stream import TrainingStream
@@ -55,14 +57,14 @@ def plain_divergence(student: nn.Module, task: CircuitImitation, batch: Batch) -
 def large_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Students start from weights that leave no part of them idle, frozen or not; targets stay as they are."""
 
-    def planted(spec: ModelSpec, d_vocab: int, n_ctx: int, seed: int) -> dict[str, Tensor]:
+    def planted(parameters: Iterable[Parameter], seed: int) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(seed)
         return {
             name: tensor if name == "unembed.b_U" else 5 * tensor + 0.1 * torch.randn(tensor.shape, generator=generator)
-            for name, tensor in initial_tensors(spec, d_vocab, n_ctx, seed).items()
+            for name, tensor in initialise(parameters, seed).items()
         }
 
-    monkeypatch.setattr(engine_module, "initial_tensors", planted)
+    monkeypatch.setattr(engine_module, "initialise", planted)
 
 
 # Loss and gradients.
@@ -200,7 +202,7 @@ def amplified_gpt2(task: CircuitImitation, seed: int) -> dict[str, Tensor]:
 def test_targets_start_as_an_amplified_gpt2(target_d_model: int) -> None:
     task = CircuitImitation(target_d_model)
     theirs = amplified_gpt2(task, seed=0)
-    ours = initial_tensors(target_spec(task), task.d_vocab, task.n_ctx, seed=0)
+    ours = target_spec(task).initial_tensors(task.d_vocab, task.n_ctx, seed=0)
     pairs = {"embed.W_E": "wte.weight", "pos_embed.W_pos": "wpe.weight"}
     for layer in range(3):
         block = f"blocks.{layer}"

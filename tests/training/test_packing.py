@@ -8,7 +8,6 @@ import pytest
 import torch
 from training_references import CPU, TASKS, n_correct, plant, small_run, unstacked
 
-from rtinterp.models.transformer.stacked import stack_transformers
 from rtinterp.tasks import Batch
 from rtinterp.training.engine import Engine
 from rtinterp.training.evaluation import evaluate, n_counted
@@ -168,7 +167,7 @@ def test_accuracy_weighs_every_prediction_alike() -> None:
     plant(engine)
     batches = [Batch(batch.tokens % 4, batch.scored) for batch in batches]
     expected = [n_correct(unstacked(engine, model), batch) for model, batch in enumerate(batches)]
-    model = stack_transformers(engine.spec.model, engine.parameters)
+    model = engine.spec.model.stack_model(engine.parameters)
     got = evaluate(model, pack(batches, D_VOCAB, LIMITS["default"])).accuracy.tolist()
     assert got == pytest.approx([right / n for right, n in expected], abs=1e-6)
     assert all(0 < fraction < 1 for fraction in got)

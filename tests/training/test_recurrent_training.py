@@ -18,11 +18,9 @@ from recurrent_references import (
 from torch import Tensor
 from training_references import CPU, distance, mean_loss
 
-from rtinterp.models.initialisation import initial_tensors
 from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.regimes import TRAINABLE, Trainable
 from rtinterp.models.transformer.spec import ModelSpec
-from rtinterp.store.training import train
 from rtinterp.tasks import (
     CircuitImitation,
     DecimalAddition,
@@ -35,6 +33,7 @@ from rtinterp.tasks import (
 from rtinterp.tasks.floors import accuracy, scored_answers
 from rtinterp.training.capacity import chunk_limits, models_per_stack
 from rtinterp.training.engine import Engine
+from rtinterp.training.loop import train
 from rtinterp.training.packing import ChunkLimits
 from rtinterp.training.spec import RunSpec, TrainSpec
 from rtinterp.training.stream import TrainingStream
@@ -56,6 +55,8 @@ REGIMES: dict[Trainable, set[str] | None] = {
     "unembedding": {"unembed.W_U", "unembed.b_U"},
     "input_embeddings": {"embed.W_E"},
     "token_embedding+unembedding": {"embed.W_E", "unembed.W_U", "unembed.b_U"},
+    "frozen_qk": None,
+    "frozen_mlp": None,
 }
 
 BODIES = {"lstm": RecurrentSpec(d_model=12), "rnn": RecurrentSpec(d_model=9, n_layers=3, cell="rnn")}
@@ -152,7 +153,7 @@ def test_frozen_tensors_keep_their_bits_and_trained_ones_move(body: RecurrentSpe
     for _ in range(20):
         engine.step()
     for index, spec in enumerate(specs):
-        initial = initial_tensors(body, spec.task.d_vocab, spec.task.n_ctx, spec.seed)
+        initial = body.initial_tensors(spec.task.d_vocab, spec.task.n_ctx, spec.seed)
         trained = REGIMES[trainable] or set(initial)
         assert set(engine.trained_tensors(index)) == trained
         for name, tensor in initial.items():

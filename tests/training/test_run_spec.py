@@ -8,6 +8,7 @@ import json
 import pytest
 from training_references import REGIMES, TASKS, small_run
 
+from rtinterp.models.parametrisations import LowRank, RandomSubspace
 from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import DecimalAddition, ModularAddition
@@ -47,6 +48,10 @@ CHANGES = {
     "training.precision": with_training(precision="bfloat16"),
     "trainable": dataclasses.replace(SPEC, trainable="all"),
     "seed": SPEC.with_seed(1),
+    "parametrisation": dataclasses.replace(SPEC, parametrisation=LowRank(2)),
+    "parametrisation.rank": dataclasses.replace(SPEC, parametrisation=LowRank(3)),
+    "parametrisation.tensors": dataclasses.replace(SPEC, parametrisation=LowRank(2, ("unembed.W_U",))),
+    "parametrisation.name": dataclasses.replace(SPEC, parametrisation=RandomSubspace(2)),
 }
 WATCHING = ("training.steps_per_evaluation",)
 
@@ -82,11 +87,12 @@ def test_nonsense_training_is_refused(fields: dict, message: str) -> None:
     [
         ({"task": "modular_addition"}, "task\n.*instance of Task"),
         ({"task": ModularAddition}, "task\n.*instance of Task"),
-        ({"model": {"d_model": 16}}, "model\n.*instance of ModelSpec or RecurrentSpec, not {'d_model': 16}"),
-        ({"model": RecurrentSpec}, "model\n.*instance of ModelSpec or RecurrentSpec, not <class"),
-        ({"model": None}, "model\n.*instance of ModelSpec or RecurrentSpec, not None"),
+        ({"model": {"d_model": 16}}, "model\n.*instance of Body.*{'d_model': 16}"),
+        ({"model": RecurrentSpec}, "model\n.*instance of Body.*<class"),
+        ({"model": None}, "model\n.*instance of Body.*input_value=None"),
         ({"training": None}, "training\n.*instance of TrainSpec"),
         ({"trainable": "everything"}, "trainable\n.*'embeddings', 'all'"),
+        ({"parametrisation": "low_rank"}, "parametrisation\n.*instance of Parametrisation"),
         ({"seed": -1}, "seed\n.*greater than or equal to 0"),
         ({"seed": 1.0}, "seed\n.*valid integer"),
         ({"name": "x"}, "name\n.*[Uu]nexpected keyword"),
@@ -104,6 +110,7 @@ def test_the_table_changes_every_field() -> None:
     for part in ("task", "model", "training"):
         fields |= {f"{part}.{field.name}" for field in dataclasses.fields(getattr(SPEC, part))}
     fields |= {f"model.{field.name}" for field in dataclasses.fields(RecurrentSpec)}
+    fields |= {f"parametrisation.{field.name}" for field in dataclasses.fields(LowRank)} | {"parametrisation.name"}
     assert set(CHANGES) == fields
 
 
@@ -176,9 +183,13 @@ def edited(*path: str, **changes: object) -> str:
         (edited(task=KeyError), "an object under 'task', found None"),
         (edited(model=KeyError), "an object under 'model', found None"),
         (edited(training=KeyError), "an object under 'training', found None"),
+        (edited(parametrisation=None), "an object under 'parametrisation', found None"),
+        (edited(parametrisation={"name": "low_rnk"}), "unknown parametrisation 'low_rnk'; did you mean 'low_rank'"),
+        (edited(parametrisation={"name": "low_rank", "rank": 2}), "LowRank of a run spec lacks tensors"),
+        (edited(parametrisation={"name": "low_rank", "rank": 2, "tensors": []}), "tensors\n.*at least 1"),
         (edited(model=3), "an object under 'model', found 3"),
         (edited("model", d_model=KeyError), "lacks d_model"),
-        (edited("model", name="mamba"), "unknown model 'mamba'; known: recurrent, transformer"),
+        (edited("model", name="mamba"), "unknown body 'mamba'; known: recurrent, transformer"),
         (edited("model", name="recurrent"), "RecurrentSpec of a run spec lacks cell"),
         (edited("model", d_model=18), "not a multiple"),
         (edited("training", n_steps=KeyError), "lacks n_steps"),

@@ -6,7 +6,6 @@ import pytest
 import torch
 from training_references import CPU, REGIMES, TASKS, distance, plant, small_run, train_alone, trained_names, unstacked
 
-from rtinterp.models.initialisation import initial_tensors
 from rtinterp.models.regimes import Trainable
 from rtinterp.tasks import Task
 from rtinterp.training.engine import Engine
@@ -67,7 +66,7 @@ def test_frozen_tensors_keep_their_bits_and_trained_ones_move(trainable: Trainab
     for _ in range(20):
         engine.step()
     for index, spec in enumerate(specs):
-        initial = initial_tensors(spec.model, spec.task.d_vocab, spec.task.n_ctx, spec.seed)
+        initial = spec.model.initial_tensors(spec.task.d_vocab, spec.task.n_ctx, spec.seed)
         trained = trained_names(trainable, initial)
         assert set(engine.trained_tensors(index)) == trained
         for name, tensor in initial.items():

@@ -22,11 +22,9 @@ from training_references import (
 )
 
 from rtinterp.models.fingerprint import fingerprint
-from rtinterp.models.initialisation import initial_tensors
 from rtinterp.models.regimes import Trainable
-from rtinterp.store.training import train
 from rtinterp.training.engine import Engine
-from rtinterp.training.loop import DivergenceError, stacks
+from rtinterp.training.loop import DivergenceError, stacks, train
 from rtinterp.training.run import Run
 
 
@@ -97,7 +95,7 @@ def test_stacks_share_all_but_the_seed() -> None:
 def test_a_run_holds_what_it_trained_and_rebuilds_the_rest(trainable: Trainable) -> None:
     spec = small_run(TASKS[0], trainable, seed=2, n_steps=20)
     run = train(spec, device="cpu", progress=False)
-    initial = initial_tensors(spec.model, spec.task.d_vocab, spec.task.n_ctx, spec.seed)
+    initial = spec.model.initial_tensors(spec.task.d_vocab, spec.task.n_ctx, spec.seed)
     trained = trained_names(trainable, initial)
     assert set(run.trained) == trained
     assert run.fingerprint == fingerprint({name: initial[name] for name in initial if name not in trained})

@@ -43,11 +43,16 @@ REGIMES: dict[Trainable, set[str] | None] = {
     "unembedding": {"unembed.W_U"},
     "input_embeddings": {"embed.W_E", "pos_embed.W_pos"},
     "token_embedding+unembedding": {"embed.W_E", "unembed.W_U"},
+    "frozen_qk": None,
+    "frozen_mlp": None,
 }
+#: Beginnings of the last parts of names.
+FROZEN = {"frozen_qk": ("W_Q", "W_K", "b_Q", "b_K"), "frozen_mlp": ("W_in", "b_in", "W_out", "b_out")}
 
 
 def trained_names(trainable: Trainable, names: Iterable[str]) -> set[str]:
-    return REGIMES[trainable] or set(names) - {"unembed.b_U"}
+    frozen = ("b_U", *FROZEN.get(trainable, ()))
+    return REGIMES[trainable] or {name for name in names if not name.endswith(frozen)}
 
 
 def small_run(task: Task = TASKS[0], trainable: Trainable = "embeddings", seed: int = 0, **training) -> RunSpec:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +12,8 @@ from torch import Tensor, nn
 from transformer_lens import HookedRootModule
 from transformer_lens.hook_points import HookPoint
 
-from rtinterp.models.recurrent.spec import RecurrentSpec
-from rtinterp.models.recurrent.stacked import layer_shapes, stack_layer
+from rtinterp.models.recurrent.architecture import RecurrentArchitecture
+from rtinterp.models.recurrent.stacked import stack_layer
 from rtinterp.models.transformer.hooked import load_exactly
 from rtinterp.tasks import Task
 
@@ -40,20 +39,17 @@ class HookedRecurrent(HookedRootModule):
     Hook points: ``hook_embed`` and ``layers.{l}.hook_hidden``, the hidden states that the next layer or the unembedding
     reads, both [batch pos d_model]. A layer has run over all positions when its hook is called, so a change there
     reaches the layers above and not the later states of its own layer.
-
-    Attributes:
-        never_trained: names that no regime trains: none, since the unembedding bias trains with its matrix.
     """
 
-    never_trained: ClassVar[frozenset[str]] = frozenset()
-
-    def __init__(self, spec: RecurrentSpec, d_vocab: int, n_ctx: int) -> None:
+    def __init__(self, architecture: RecurrentArchitecture, d_vocab: int, n_ctx: int) -> None:
         super().__init__()
-        self.cfg = HookedRecurrentConfig(spec.d_model, spec.n_layers, d_vocab, d_vocab, n_ctx)
-        self.embed = nn.ParameterDict({"W_E": torch.zeros(d_vocab, spec.d_model)})
+        self.cfg = HookedRecurrentConfig(architecture.d_model, architecture.n_layers, d_vocab, d_vocab, n_ctx)
+        self.embed = nn.ParameterDict({"W_E": torch.zeros(d_vocab, architecture.d_model)})
         self.hook_embed = HookPoint()
-        self.layers = nn.ModuleList(HookedLayer(spec) for _ in range(spec.n_layers))
-        self.unembed = nn.ParameterDict({"W_U": torch.zeros(spec.d_model, d_vocab), "b_U": torch.zeros(d_vocab)})
+        self.layers = nn.ModuleList(HookedLayer(architecture) for _ in range(architecture.n_layers))
+        self.unembed = nn.ParameterDict(
+            {"W_U": torch.zeros(architecture.d_model, d_vocab), "b_U": torch.zeros(d_vocab)}
+        )
         self.setup()
 
     @property
@@ -84,30 +80,30 @@ class HookedRecurrent(HookedRootModule):
 class HookedLayer(nn.Module):
     """One LSTM or RNN layer, its parameters under PyTorch's names."""
 
-    def __init__(self, spec: RecurrentSpec) -> None:
+    def __init__(self, architecture: RecurrentArchitecture) -> None:
         super().__init__()
-        self.spec = spec
-        for name, shape in layer_shapes(spec).items():
+        self.cell = architecture.cell
+        for name, shape in architecture.layer_shapes.items():
             self.register_parameter(name, nn.Parameter(torch.zeros(shape)))
         self.hook_hidden = HookPoint()
 
     def forward(self, x: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_model"]:
         """Hidden states at every position."""
         n_batch, n_pos, _ = x.shape
-        layer = stack_layer(self.spec, {name: p.unsqueeze(0) for name, p in self.named_parameters(recurse=False)})
+        layer = stack_layer(self.cell, {name: p.unsqueeze(0) for name, p in self.named_parameters(recurse=False)})
         gates = layer.gates(x.transpose(0, 1).flatten(0, 1).unsqueeze(0))
         hidden = layer.run(gates.unflatten(1, (n_pos, n_batch))).squeeze(0)
         return self.hook_hidden(hidden.transpose(0, 1))
 
 
 def hooked_recurrent(
-    task: Task, spec: RecurrentSpec, tensors: Mapping[str, Float32[Tensor, ...]], device: str = "cpu"
+    task: Task, architecture: RecurrentArchitecture, tensors: Mapping[str, Float32[Tensor, ...]], device: str = "cpu"
 ) -> HookedRecurrent:
     """A HookedRecurrent with exactly these tensors, by name.
 
     Raises:
         ValueError: the tensors are not those of the model.
     """
-    model = HookedRecurrent(spec, task.d_vocab, task.n_ctx)
+    model = HookedRecurrent(architecture, task.d_vocab, task.n_ctx)
     load_exactly(model, tensors)
     return model.to(device).eval()

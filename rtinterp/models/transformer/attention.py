@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rtinterp.models.layers import Affine, take_rows
 from rtinterp.models.prefixes import Prefixes
-from rtinterp.models.transformer.spec import ModelSpec
+from rtinterp.models.transformer.architecture import TransformerArchitecture
 
 #: On a CPU the fused kernel is slower than the plain computation below this length, and in half precision always.
 FUSED_FROM_POSITIONS = 5
@@ -26,7 +26,7 @@ CLEARLY_CHEAPER = 1.5
 class Attention:
     """The heads of one block up to, not including, W_O; ``qkv`` makes queries, keys and values in one product."""
 
-    spec: ModelSpec
+    architecture: TransformerArchitecture
     qkv: Affine
 
     def at_every_prefix(
@@ -39,8 +39,8 @@ class Attention:
         n_models, n_batch, _ = source_at.shape
         qkv = take_rows(qkv, source_at.flatten(1)).to(self.qkv.weight.dtype)
         pattern = "model (batch pos) (part head d_head) -> part (model batch) head pos d_head"
-        q, k, v = rearrange(qkv, pattern, batch=n_batch, part=3, head=self.spec.n_heads)
-        z = _causal(q, k, v) if self.spec.attention == "softmax" else _prefix_sum(v)
+        q, k, v = rearrange(qkv, pattern, batch=n_batch, part=3, head=self.architecture.n_heads)
+        z = _causal(q, k, v) if self.architecture.attention == "softmax" else _prefix_sum(v)
         return take_rows(_heads_last(z, n_models), occurrence)
 
     def at_scored(
@@ -56,20 +56,20 @@ class Attention:
         """
         n_batch, n_pos = prefixes.row_at.shape[1:]
         n_models, _, n_scored = scored_positions.shape
-        d_model, places = self.spec.d_model, prefixes.row_at.flatten(1)
+        d_model, places = self.architecture.d_model, prefixes.row_at.flatten(1)
         scored_rows = prefixes.row_at.gather(-1, scored_positions).flatten(1)
         q = self.qkv.columns(0, d_model)(take_rows(normalised, scored_rows))
         visible = torch.arange(n_pos, device=q.device) <= scored_positions.reshape(-1, 1, n_scored, 1)
         by_sequence = "model (batch pos) columns -> (model batch) pos columns"
-        through_keys = n_batch * n_scored * (d_model + n_pos * self.spec.n_heads)
+        through_keys = n_batch * n_scored * (d_model + n_pos * self.architecture.n_heads)
         if CLEARLY_CHEAPER * through_keys < normalised.shape[1] * d_model:
             keys = rearrange(take_rows(normalised.to(q.dtype), places), by_sequence, batch=n_batch)
             return self._mix_residuals(rearrange(q, by_sequence, batch=n_batch), keys, visible, n_models)
         kv = take_rows(self.qkv.columns(d_model, 3 * d_model)(normalised), places)
         pattern = "model (batch pos) (part head d_head) -> part (model batch) head pos d_head"
-        (q,) = rearrange(q, pattern, batch=n_batch, part=1, head=self.spec.n_heads)
-        k, v = rearrange(kv, pattern, batch=n_batch, part=2, head=self.spec.n_heads)
-        if self.spec.attention == "prefix_sum":
+        (q,) = rearrange(q, pattern, batch=n_batch, part=1, head=self.architecture.n_heads)
+        k, v = rearrange(kv, pattern, batch=n_batch, part=2, head=self.architecture.n_heads)
+        if self.architecture.attention == "prefix_sum":
             return _heads_last(visible.to(v.dtype) @ v, n_models)
         return _heads_last(F.scaled_dot_product_attention(q, k, v, attn_mask=visible), n_models)
 
@@ -81,7 +81,7 @@ class Attention:
         n_models: int,
     ) -> Float[Tensor, "model scored_row d_model"]:
         """Keys and values are never made. A key bias moves all scores of a query alike and drops out."""
-        d_model, n_heads = self.spec.d_model, self.spec.n_heads
+        d_model, n_heads = self.architecture.d_model, self.architecture.n_heads
         by_head = "model d_in (head d_head) -> model head d_in d_head"
         w_k = rearrange(self.qkv.weight[..., d_model : 2 * d_model], by_head, head=n_heads)
         value = self.qkv.columns(2 * d_model, 3 * d_model)
@@ -95,7 +95,7 @@ class Attention:
         if value.bias is None:
             return z
         weight = pattern.sum(-1).view(n_models, -1, n_heads, q.shape[1]).transpose(2, 3).flatten(1, 2)
-        return z + weight.repeat_interleave(self.spec.d_head, -1) * value.bias
+        return z + weight.repeat_interleave(self.architecture.d_head, -1) * value.bias
 
     def _scored_pattern(
         self,
@@ -105,8 +105,8 @@ class Attention:
         visible: Bool[Tensor, "sequence 1 scored pos"],
         n_models: int,
     ) -> Float[Tensor, "sequence head_scored pos"]:
-        n_heads = self.spec.n_heads
-        if self.spec.attention == "prefix_sum":
+        n_heads = self.architecture.n_heads
+        if self.architecture.attention == "prefix_sum":
             return visible.to(residual.dtype).expand(-1, n_heads, -1, -1).flatten(1, 2)
         q = rearrange(
             q, "(model batch) scored (head d_head) -> model head (batch scored) d_head", model=n_models, head=n_heads
@@ -115,7 +115,7 @@ class Attention:
             q @ w_k.transpose(-1, -2), "model head (batch scored) d_in -> (model batch) (head scored) d_in",
             scored=visible.shape[2],
         )  # fmt: skip
-        scores = (through_keys @ residual.transpose(1, 2)).float() / math.sqrt(self.spec.d_head)
+        scores = (through_keys @ residual.transpose(1, 2)).float() / math.sqrt(self.architecture.d_head)
         hidden = ~visible.expand(-1, n_heads, -1, -1).flatten(1, 2)
         return scores.masked_fill(hidden, -math.inf).softmax(-1).to(residual.dtype)
 

@@ -9,32 +9,18 @@ from typing import TYPE_CHECKING
 from jaxtyping import Float32
 from torch import Tensor, nn
 
-from rtinterp.models.bodies import BodySpec, hooked_model, model_parameters
-from rtinterp.models.initialisation import initial_tensors
-from rtinterp.models.transformer.spec import LAYER_NORM_EPS, ModelSpec
+from rtinterp.models.layers import LAYER_NORM_EPS
+from rtinterp.models.transformer.architecture import TransformerArchitecture
 from rtinterp.tasks import Task
 
 if TYPE_CHECKING:
     from transformer_lens import HookedTransformer
 
-    from rtinterp.models.recurrent.hooked import HookedRecurrent
-
-
-def build_model(task: Task, spec: BodySpec, seed: int, device: str = "cpu") -> HookedTransformer | HookedRecurrent:
-    """A model for the task at its initial values; the body is a function of ``(spec, seed)`` alone.
-
-    Raises:
-        ImportError: transformer-lens is missing.
-    """
-    return hooked_model(task, spec, initial_tensors(spec, task.d_vocab, task.n_ctx, seed), device)
-
 
 def hooked_transformer(
-    task: Task, spec: ModelSpec, tensors: Mapping[str, Float32[Tensor, ...]], device: str = "cpu"
+    task: Task, architecture: TransformerArchitecture, tensors: Mapping[str, Float32[Tensor, ...]], device: str = "cpu"
 ) -> HookedTransformer:
-    """A HookedTransformer with exactly these tensors, by TransformerLens name, and the spec's attention.
-
-    Its ``never_trained`` names what no regime trains: the unembedding bias, and positions that are sinusoidal.
+    """A HookedTransformer with exactly these tensors, by TransformerLens name, and the architecture's attention.
 
     Raises:
         ValueError: the tensors are not those of the model.
@@ -42,11 +28,11 @@ def hooked_transformer(
     from transformer_lens import HookedTransformer, HookedTransformerConfig
 
     config = HookedTransformerConfig(
-        n_layers=spec.n_layers,
-        d_model=spec.d_model,
-        n_heads=spec.n_heads,
-        d_head=spec.d_head,
-        d_mlp=spec.d_mlp,
+        n_layers=architecture.n_layers,
+        d_model=architecture.d_model,
+        n_heads=architecture.n_heads,
+        d_head=architecture.d_head,
+        d_mlp=architecture.d_mlp,
         d_vocab=task.d_vocab,
         n_ctx=task.n_ctx,
         act_fn="gelu_new",
@@ -62,12 +48,11 @@ def hooked_transformer(
         # 3.x announces TransformerBridge here; pyproject.toml keeps to 3.x.
         warnings.simplefilter("ignore", DeprecationWarning)
         model = HookedTransformer(config)
-    if spec.attention == "prefix_sum":
+    if architecture.attention == "prefix_sum":
         from rtinterp.models.transformer.linearised import linearise
 
         linearise(model)
     load_exactly(model, tensors)
-    model.never_trained = frozenset(p.name for p in model_parameters(spec, task.d_vocab, task.n_ctx) if not p.trains)
     return model.eval()
 
 

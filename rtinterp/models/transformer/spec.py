@@ -1,74 +1,75 @@
-"""The architecture and initialisation of a GPT-2 style decoder, as data."""
+"""The GPT-2 block as a body."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping, Set
+from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field, model_validator
+import torch
+from jaxtyping import Float, Float32
 from pydantic.dataclasses import dataclass
+from torch import Tensor
 
+from rtinterp.models.body import Body
+from rtinterp.models.layers import LAYER_NORM_EPS
+from rtinterp.models.parameters import Parameter
+from rtinterp.models.products import BatchSize, Stage
+from rtinterp.models.transformer.architecture import TransformerArchitecture
+from rtinterp.models.transformer.parameters import body_parameters, embedding_parameters
+from rtinterp.models.transformer.products import transformer_products
+from rtinterp.models.transformer.stacked import StackedTransformer, stack_transformers
 from rtinterp.strict import STRICT
+from rtinterp.tasks import Task
 
-LAYER_NORM_EPS = 1e-5
-MLP_EXPANSION = 4
+if TYPE_CHECKING:
+    from transformer_lens import HookedTransformer
 
 
 @dataclass(frozen=True, config=STRICT)
-class ModelSpec:
-    """A pre-LayerNorm GPT-2 with learned positions, gelu_new, no dropout and an untied unembedding (paper section 3).
-
-    Attributes:
-        d_model: width of the residual stream; a multiple of ``n_heads``.
-        init: ``"gpt2"`` scales the two matrices that write to the residual stream by ``1/sqrt(2 n_layers)``, as Hugging
-            Face and so the official code do; ``"paper_text"`` scales ``W_in`` as well, as the paper's text says;
-            ``"imitation_target"`` is the amplified one of circuit imitation: ``W_out`` times 20, queries, keys and
-            values times 10, the unembedding times 100 / sqrt(d_model).
-        attention: ``"softmax"``, or ``"prefix_sum"`` for the linearised transformer of Table 9: a lower triangle of
-            ones, not normalised, takes the place of the attention pattern.
-        positions: ``"learned"``, or ``"sinusoidal"`` for a fixed table that no regime trains (official code only).
-
-    Raises:
-        ValueError: a value is out of range, or ``d_model`` is not a multiple of ``n_heads``.
-    """
+class ModelSpec(TransformerArchitecture, Body):
+    __doc__ = TransformerArchitecture.__doc__
 
     name: ClassVar[str] = "transformer"
 
-    d_model: Annotated[int, Field(ge=1)]
-    n_layers: Annotated[int, Field(ge=1)] = 2
-    n_heads: Annotated[int, Field(ge=1)] = 4
-    init: Literal["gpt2", "paper_text", "imitation_target"] = "gpt2"
-    attention: Literal["softmax", "prefix_sum"] = "softmax"
-    positions: Literal["learned", "sinusoidal"] = "learned"
-
     @property
     def label(self) -> str:
-        """What to call it in a table."""
         return "transformer" if self.attention == "softmax" else "linearised transformer"
 
-    @property
-    def d_head(self) -> int:
-        return self.d_model // self.n_heads
+    def parameters(self, d_vocab: int, n_ctx: int, d_vocab_out: int | None = None) -> tuple[Parameter, ...]:
+        return (*embedding_parameters(self, d_vocab, n_ctx, d_vocab_out or d_vocab), *body_parameters(self))
 
-    @property
-    def d_mlp(self) -> int:
-        return MLP_EXPANSION * self.d_model
+    def stack(
+        self,
+        tensors: Mapping[str, Float[Tensor, "model ..."]],
+        frozen: Set[str] = frozenset(),
+        dtype: torch.dtype = torch.float32,
+    ) -> StackedTransformer:
+        return stack_transformers(self, tensors, frozen, dtype)
+
+    def hooked(self, task: Task, tensors: Mapping[str, Float32[Tensor, ...]], device: str) -> HookedTransformer:
+        from rtinterp.models.transformer.hooked import hooked_transformer
+
+        return hooked_transformer(task, self, tensors, device)
 
     @property
     def widest_row(self) -> int:
-        """Elements of the widest activation of a distinct prefix."""
         return self.d_mlp
 
     def widest_place(self, sequence_length: int) -> int:
         """Elements of the widest activation of a position in a sequence, which only attention sees."""
         return max(3 * self.d_model, self.n_heads * sequence_length)
 
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> ModelSpec:
-        if self.d_model % self.n_heads:
-            below = self.d_model - self.d_model % self.n_heads
-            near = [width for width in (below, below + self.n_heads) if width]
-            raise ValueError(
-                f"d_model={self.d_model} is not a multiple of n_heads={self.n_heads}; "
-                f"the nearest widths are {' and '.join(map(str, near))}"
-            )
-        return self
+    def products(self, size: BatchSize) -> tuple[Stage, ...]:
+        return transformer_products(self, size)
+
+    def gpt2_config(self) -> dict[str, object] | None:
+        if self.attention != "softmax":
+            return None
+        return {
+            "n_embd": self.d_model,
+            "n_layer": self.n_layers,
+            "n_head": self.n_heads,
+            "n_inner": self.d_mlp,
+            "activation_function": "gelu_new",
+            "layer_norm_epsilon": LAYER_NORM_EPS,
+        }

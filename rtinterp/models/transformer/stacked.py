@@ -17,10 +17,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rtinterp.models.layers import Affine, LayerNorm, take_rows
-from rtinterp.models.parameters import POSITIONAL_EMBEDDING, TOKEN_EMBEDDING, UNEMBEDDING
-from rtinterp.models.prefixes import Entries, Prefixes
+from rtinterp.models.prefixes import Prefixes
+from rtinterp.models.transformer.architecture import TransformerArchitecture
 from rtinterp.models.transformer.attention import Attention
-from rtinterp.models.transformer.spec import ModelSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,46 +43,29 @@ class Block:
 
 @dataclasses.dataclass(frozen=True)
 class StackedTransformer:
-    """The weights of M models, laid out for batched matrix multiplication; embeddings and norms are float32."""
+    """The blocks of M models, laid out for batched matrix multiplication; norms are float32."""
 
-    W_E: Float[Tensor, "model d_vocab d_model"]
-    W_pos: Float[Tensor, "model n_ctx d_model"]
     blocks: tuple[Block, ...]
     ln_final: LayerNorm
-    unembedding: Affine
 
-    def embed(self, entries: Entries) -> list[Float[Tensor, "model entry columns"]]:
-        """What entries share: their embedding and, unless the first block is the last, its queries, keys, values.
-
-        Float32 whatever the precision of the body, since the gradients of many rows meet here.
-        """
-        x = take_rows(self.W_E, entries.tokens) + take_rows(self.W_pos, entries.positions)
+    def shared(self, x: Float[Tensor, "model entry d_model"]) -> list[Float[Tensor, "model entry columns"]]:
+        """What entries share: their embedding and, unless the first block is the last, its queries, keys, values."""
         if len(self.blocks) == 1:
             return [x]
         first = self.blocks[0]
         return [x, first.attention.qkv(first.ln1(x)).float()]
 
-    def scored_logits(
-        self,
-        embedded: list[Float[Tensor, "model entry columns"]],
-        prefixes: Prefixes,
-        scored_positions: Int64[Tensor, "model batch scored"],
-    ) -> Float[Tensor, "model batch scored d_vocab"]:
-        """Logits of the next token at the scored positions alone."""
-        residual = self.scored_residual(embedded, prefixes, scored_positions)
-        return self.unembedding(residual).unflatten(1, scored_positions.shape[1:])
-
     def scored_residual(
         self,
-        embedded: list[Float[Tensor, "model entry columns"]],
+        shared: list[Float[Tensor, "model entry columns"]],
         prefixes: Prefixes,
         scored_positions: Int64[Tensor, "model batch scored"],
     ) -> Float[Tensor, "model scored_row d_model"]:
         """What the unembedding reads at the scored positions: the residual stream after the final norm."""
-        x = take_rows(embedded[0], prefixes.entries)
+        x = take_rows(shared[0], prefixes.entries)
         for layer, block in enumerate(self.blocks[:-1]):
             if layer == 0:
-                qkv, source_at = embedded[1], prefixes.entry_at
+                qkv, source_at = shared[1], prefixes.entry_at
             else:
                 qkv, source_at = block.attention.qkv(block.ln1(x)), prefixes.row_at
             x = block.finish(x, block.attention.at_every_prefix(qkv, source_at, prefixes.occurrence))
@@ -94,7 +76,7 @@ class StackedTransformer:
 
 
 def stack_transformers(
-    spec: ModelSpec,
+    architecture: TransformerArchitecture,
     tensors: Mapping[str, Float[Tensor, "model ..."]],
     frozen: Set[str] = frozenset(),
     dtype: torch.dtype = torch.float32,
@@ -103,7 +85,7 @@ def stack_transformers(
 
     Args:
         frozen: names that will never change; those at the identity (zero biases, unit gains) cost nothing.
-        dtype: of the blocks' matrix products. Embeddings, norms, softmax and logits stay float32.
+        dtype: of the blocks' matrix products. Norms and softmax stay float32.
     """
 
     def row(*names: str, identity: float = 0.0) -> Float[Tensor, "model 1 columns"] | None:
@@ -122,17 +104,12 @@ def stack_transformers(
         qkv = affine(torch.cat(qkv_weight, -1), row(*(f"{attn}.b_{x}" for x in "QKV")))
         return Block(
             ln1=norm(f"{prefix}.ln1"),
-            attention=Attention(spec, qkv),
+            attention=Attention(architecture, qkv),
             attn_out=affine(tensors[f"{attn}.W_O"].flatten(1, 2), row(f"{attn}.b_O")),
             ln2=norm(f"{prefix}.ln2"),
             mlp_in=affine(tensors[f"{mlp}.W_in"], row(f"{mlp}.b_in")),
             mlp_out=affine(tensors[f"{mlp}.W_out"], row(f"{mlp}.b_out")),
         )
 
-    return StackedTransformer(
-        W_E=tensors[TOKEN_EMBEDDING],
-        W_pos=tensors[POSITIONAL_EMBEDDING],
-        blocks=tuple(block(f"blocks.{layer}") for layer in range(spec.n_layers)),
-        ln_final=norm("ln_final"),
-        unembedding=Affine(tensors[UNEMBEDDING], row("unembed.b_U")),
-    )
+    blocks = tuple(block(f"blocks.{layer}") for layer in range(architecture.n_layers))
+    return StackedTransformer(blocks, norm("ln_final"))

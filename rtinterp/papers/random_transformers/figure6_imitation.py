@@ -12,7 +12,7 @@ from rtinterp.analysis import TargetStatistics, target_statistics
 from rtinterp.figures import style
 from rtinterp.figures.curves import add_curve, log_axis
 from rtinterp.figures.figure import Figure, run_columns
-from rtinterp.models.transformer.hooked import build_model
+from rtinterp.models.build import build_model
 from rtinterp.papers.random_transformers.grid import RANDOM_AND_NORMAL
 from rtinterp.tasks import CircuitImitation
 from rtinterp.training.imitation import target_spec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from rtinterp.models.bodies import BodySpec
+from rtinterp.models.body import Body
 from rtinterp.models.regimes import Trainable
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import (
@@ -46,7 +46,7 @@ class TaskBudget:
     def wide(self) -> int:
         return self.widths[-1]
 
-    def runs(self, body: BodySpec | int, trainable: Trainable, n_seeds: int) -> list[RunSpec]:
+    def runs(self, body: Body | int, trainable: Trainable, n_seeds: int) -> list[RunSpec]:
         """Runs of seeds 0, 1, ...
 
         Args:

@@ -10,9 +10,9 @@ import polars as pl
 
 from rtinterp.figures import style
 from rtinterp.figures.figure import Figure
-from rtinterp.models.bodies import BodySpec, trained_parameters
+from rtinterp.models.body import Body
 from rtinterp.models.parameters import POSITIONAL_EMBEDDING, TOKEN_EMBEDDING, UNEMBEDDING, Parameter
-from rtinterp.models.regimes import Trainable
+from rtinterp.models.regimes import Trainable, trained_parameters
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.papers.random_transformers import published
 from rtinterp.papers.random_transformers.scales import PAPER
@@ -50,9 +50,9 @@ def paper_models() -> list[tuple[Task, ModelSpec]]:
     ]
 
 
-def n_trainable(task: Task, model: BodySpec, trainable: Trainable) -> int:
+def n_trainable(task: Task, model: Body, trainable: Trainable) -> int:
     """Parameters that train under a regime."""
-    return _total(trained_parameters(model, task.d_vocab, task.n_ctx, trainable))
+    return _total(trained_parameters(model.parameters(task.d_vocab, task.n_ctx), trainable))
 
 
 def _total(parameters: Iterable[Parameter]) -> int:
@@ -60,7 +60,7 @@ def _total(parameters: Iterable[Parameter]) -> int:
 
 
 def _counts(task: Task, model: ModelSpec) -> dict[str, str | int]:
-    everything = trained_parameters(model, task.d_vocab, task.n_ctx, "all")
+    everything = trained_parameters(model.parameters(task.d_vocab, task.n_ctx), "all")
     of_part = {part: _total(p for p in everything if p.name == name) for part, name in EMBEDDINGS.items()}
     return {
         "task": type(task).__name__,

@@ -1,0 +1,40 @@
+"""Models to open up: modules with hook points, of any body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from jaxtyping import Float32
+from torch import Tensor
+
+from rtinterp.models.body import Body
+from rtinterp.tasks import Task
+
+if TYPE_CHECKING:
+    from transformer_lens import HookedRootModule
+
+
+def build_model(task: Task, body: Body, seed: int, device: str = "cpu") -> HookedRootModule:
+    """A model for the task at its initial values; the body is a function of ``(body, seed)`` alone.
+
+    Raises:
+        ImportError: transformer-lens is missing.
+    """
+    return hooked_model(task, body, body.initial_tensors(task.d_vocab, task.n_ctx, seed), device)
+
+
+def hooked_model(
+    task: Task, body: Body, tensors: Mapping[str, Float32[Tensor, ...]], device: str = "cpu"
+) -> HookedRootModule:
+    """A module with hook points and exactly these tensors, by name.
+
+    Its ``component_groups`` are those of the tensors that a regime may train, by name; ``freeze`` reads them.
+
+    Raises:
+        ValueError: the tensors are not those of the model.
+    """
+    model = body.hooked(task, tensors, device)
+    parameters = body.parameters(task.d_vocab, task.n_ctx)
+    model.component_groups = {parameter.name: parameter.group for parameter in parameters if parameter.trains}
+    return model

@@ -1,0 +1,48 @@
+"""The matrix products that the scored predictions of a transformer need."""
+
+from __future__ import annotations
+
+from rtinterp.models.products import BatchSize, Stage
+from rtinterp.models.transformer.architecture import MLP_EXPANSION, TransformerArchitecture
+
+NORM = Stage({"norms": 0})
+
+
+def transformer_products(architecture: TransformerArchitecture, size: BatchSize) -> tuple[Stage, ...]:
+    """The products of all blocks, in order.
+
+    Queries, keys and values of the first block are made for each distinct token at a position, all else of the blocks
+    before the last for each distinct prefix, and the last block at scored positions alone. There, where it is cheaper,
+    queries go through the key matrix, head by head, and what they mix through the value matrix, in place of keys and
+    values.
+    """
+    *inputs, last_input = [size.n_entries, *[size.n_rows] * (architecture.n_layers - 1)]
+    blocks = [_block(architecture.d_model, n, n, size.n_rows, size.n_prefix_tokens) for n in inputs]
+    last = (
+        _block(architecture.d_model, last_input, size.n_scored, size.n_scored, size.n_scored_tokens),
+        _last_block_through_keys(architecture, size),
+    )
+    cheaper = min(last, key=lambda stages: sum(stage.multiplications for stage in stages))
+    return (*(stage for block in blocks for stage in block), *cheaper, NORM)
+
+
+def _block(d_model: int, n_keys: int, n_queries: int, n_out: int, n_pairs: int) -> tuple[Stage, ...]:
+    square = d_model**2
+    qkv = {"qk": (n_queries + n_keys) * square, "ov": n_keys * square}
+    return (NORM, Stage(qkv, 2 * n_pairs * d_model), *_after_heads(n_out, square))
+
+
+def _last_block_through_keys(architecture: TransformerArchitecture, size: BatchSize) -> tuple[Stage, ...]:
+    square = architecture.d_model**2
+    n_pairs = size.n_scored_tokens * architecture.n_heads
+    return (
+        NORM,
+        Stage({"qk": 2 * size.n_scored * square}, 2 * n_pairs * architecture.d_model),
+        Stage({"ov": size.n_scored * square}),
+        *_after_heads(size.n_scored, square),
+    )
+
+
+def _after_heads(n_rows: int, square: int) -> tuple[Stage, ...]:
+    mlp = Stage({"mlp": MLP_EXPANSION * n_rows * square})
+    return (Stage({"ov": n_rows * square}), NORM, mlp, mlp)
