@@ -12,7 +12,9 @@ from sklearn.decomposition import PCA
 
 from rtinterp.figures.figure import run_columns
 from rtinterp.models.parameters import TOKEN_EMBEDDING
+from rtinterp.models.transformer.hooked import build_model
 from rtinterp.papers.random_transformers import FIGURES, figure2_attention, figure3_embeddings
+from rtinterp.tasks import NeedleInAHaystack
 from rtinterp.training.run import Run
 
 #: Figures that count what needs no run have no seeds and no budget either.
@@ -73,12 +75,11 @@ def test_figure_3_coordinates_are_principal_components(runs_of) -> None:
             assert abs(panel[axis].to_numpy()) == pytest.approx(abs(column), abs=1e-5)
 
 
-def test_figure_2_shows_the_heads_with_the_highest_scores(runs_of) -> None:
-    run = runs_of("figure2_attention")[0]
-    task, model = run.spec.task, run.model
-    tokens = task.test_set().tokens[: figure2_attention.N_SCORED_SEQUENCES]
+def head_scores(task: NeedleInAHaystack, model, n_sequences: int) -> dict[str, list[float]]:
+    """Mean weights of each head, counted one by one: of values on their markers, and of the query on its value."""
+    tokens = task.test_set().tokens[:n_sequences]
     _, cache = model.run_with_cache(tokens)
-    table = figure2_attention.compute([run]).filter(pl.col("state") == "trained")
+    scores = {}
     for layer, role in enumerate(("marker", "retrieval")):
         weights = [[] for _ in range(model.cfg.n_heads)]
         for sequence, row in enumerate(tokens.tolist()):
@@ -90,8 +91,33 @@ def test_figure_2_shows_the_heads_with_the_highest_scores(runs_of) -> None:
             for head in range(model.cfg.n_heads):
                 pattern = cache["pattern", layer][sequence, head]
                 weights[head] += [pattern[q, k].item() for q, k in pairs]
-        means = [sum(of_head) / len(of_head) for of_head in weights]
-        rows = table.filter(pl.col("role") == role)
-        assert set(rows["layer"]) == {layer}
-        assert set(rows["head"]) == {means.index(max(means))}
-        assert rows["score"][0] == pytest.approx(max(means), abs=1e-5)
+        scores[role] = [sum(of_head) / len(of_head) for of_head in weights]
+    return scores
+
+
+def test_figure_2_shows_the_heads_with_the_highest_scores_after_training_in_both_states(runs_of) -> None:
+    """The models before and after training are two with other bodies, of which other heads score highest."""
+    run = dataclasses.replace(runs_of("figure2_attention")[0])
+    task = run.spec.task
+    for name, seed in (("model", 3), ("initial_model", 8)):
+        model = build_model(task, run.spec.model, seed)
+        # Nearly uniform attention would make every pattern look alike.
+        model.W_E.data *= 50
+        run.__dict__[name] = model
+    scores = {
+        state: head_scores(task, model, figure2_attention.N_SCORED_SEQUENCES)
+        for state, model in (("trained", run.model), ("initial", run.initial_model))
+    }
+    best = {role: of_heads.index(max(of_heads)) for role, of_heads in scores["trained"].items()}
+    for role, of_heads in scores["initial"].items():
+        assert of_heads.index(max(of_heads)) != best[role], "the test needs other models"
+    example = task.sequence(**figure2_attention.EXAMPLE)[:9]
+    table = figure2_attention.compute([run])
+    for state, model in (("trained", run.model), ("initial", run.initial_model)):
+        _, cache = model.run_with_cache(example[None])
+        for layer, (role, head) in enumerate(best.items()):
+            rows = table.filter(pl.col("role") == role, pl.col("state") == state)
+            assert (set(rows["layer"]), set(rows["head"])) == ({layer}, {head})
+            assert rows["score"][0] == pytest.approx(scores[state][role][head], abs=1e-5)
+            weights = cache["pattern", layer][0, head]
+            assert rows["weight"].to_list() == pytest.approx(weights.flatten().tolist(), abs=1e-6)
