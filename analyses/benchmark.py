@@ -90,9 +90,12 @@ def _steps(device: str, quick: bool, n_turns: int, path: Path) -> None:
             peak = peaks[CONTENDERS[name].precision]
             rows.append({**_step_row(case, name, timing, timings[OURS]), **_flops_columns(flops, timing, peak)})
         # Saved case by case: an interrupted benchmark keeps what it has.
-        table = pl.DataFrame(rows).with_columns(device=pl.lit(describe_device(device)))
-        table.write_csv(path, float_precision=4)
-    _print(table.select(PRINTED))
+        _step_table(rows, device).write_csv(path, float_precision=4)
+    _print(_step_table(rows, device).select(PRINTED))
+
+
+def _step_table(rows: list[dict[str, object]], device: str) -> pl.DataFrame:
+    return pl.DataFrame(rows).with_columns(device=pl.lit(describe_device(device)))
 
 
 def _step_row(case: Case, name: str, timing: Timing, ours: Timing) -> dict[str, object]:

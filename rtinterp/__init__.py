@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from rtinterp.models.transformer.spec import ModelSpec as ModelSpec
     from rtinterp.store.run_store import RunStore as RunStore
     from rtinterp.store.run_store import StoreError as StoreError
+    from rtinterp.store.training import train as train
     from rtinterp.tasks import register_task as register_task
     from rtinterp.training.loop import DivergenceError as DivergenceError
-    from rtinterp.training.loop import train as train
     from rtinterp.training.run import Run as Run
     from rtinterp.training.spec import RunSpec as RunSpec
     from rtinterp.training.spec import TrainSpec as TrainSpec
@@ -40,7 +40,7 @@ _HOME = {
     "TrainSpec": "rtinterp.training.spec",
     "RunSpec": "rtinterp.training.spec",
     "Run": "rtinterp.training.run",
-    "train": "rtinterp.training.loop",
+    "train": "rtinterp.store.training",
     "DivergenceError": "rtinterp.training.loop",
     "RunStore": "rtinterp.store.run_store",
     "StoreError": "rtinterp.store.run_store",

@@ -35,6 +35,7 @@ class Contender(Protocol):
 
     def test_accuracy(self) -> float:
         """Median over the models, in [0, 1]."""
+        ...
 
 
 class Engines:

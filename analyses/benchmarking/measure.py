@@ -157,5 +157,6 @@ def sampling_share(spec: RunSpec) -> float:
     n_steps = BLOCKS_TO_SAMPLE * max(1, BLOCK_SEQUENCES // batch_size)
     engine = Engine([spec], device)
     stream = TrainingStream(spec.task, batch_size, spec.seed, device)
-    engine.step(), stream.next_batch()
+    engine.step()
+    stream.next_batch()
     return _seconds(stream.next_batch, n_steps) / _seconds(engine.step, n_steps)

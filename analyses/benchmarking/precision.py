@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from rtinterp import RunSpec, RunStore
+from rtinterp import RunSpec, train
 from rtinterp.papers.random_transformers import FIGURES, SCALES
 from rtinterp.tasks import ModularAddition, NeedleInAHaystack, ParenthesisBalancing, Task
 from rtinterp.training.spec import Precision
@@ -20,14 +20,12 @@ VARIANCE = FIGURES["table4_explained_variance"]
 
 def compare_precisions(tasks: tuple[type[Task], ...], n_seeds: int, runs: Path, device: str) -> pl.DataFrame:
     """One row per run and site: accuracy and explained variance in either precision; runs are kept in a store."""
-    store = RunStore(runs)
     specs = [spec for task in tasks for precision in PRECISIONS for spec in precision_specs(task, precision, n_seeds)]
-    store.train_missing(specs, device=device)
     return pl.concat(
         VARIANCE.compute([run]).with_columns(
             precision=pl.lit(run.spec.training.precision), test_accuracy=pl.lit(run.test_accuracy)
         )
-        for run in map(store.load, specs)
+        for run in train(specs, store=runs, device=device)
     )
 
 

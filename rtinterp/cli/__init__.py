@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 COMMANDS = {
     "train": "train one model, or several seeds of it, and store the runs",
@@ -54,8 +54,8 @@ def call(command: str, arguments: Sequence[str] | None = None) -> int:
         module = command + "_" * keyword.iskeyword(command)
         with _plain_warnings(), _termination():
             importlib.import_module(f"rtinterp.cli.{module}").main(arguments)
-    except KeyboardInterrupt:
-        print(f"interrupted; {GOES_ON}", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"interrupted; {str(interrupt) or GOES_ON}", file=sys.stderr)
         return INTERRUPTED
     except SystemExit as exit_:
         if exit_.code != TERMINATED:
@@ -92,7 +92,7 @@ def _plain_warnings() -> Iterator[None]:
         yield
 
 
-def unknown(kind: str, name: str, known: Sequence[str] | dict[str, object]) -> str:
+def unknown(kind: str, name: str, known: Collection[str]) -> str:
     """Say that there is no such thing, what was probably meant, and what there is."""
     near = [other for other in known if other.startswith(name)] or difflib.get_close_matches(name, known, cutoff=0.4)
     meant = f"did you mean {near[0]!r}? " if near else ""

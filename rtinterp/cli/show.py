@@ -45,7 +45,7 @@ def show(run: tyro.conf.Positional[str], /, *, runs: Path = Path("runs")) -> Non
 def _readable(name: str, value: object) -> str:
     if value is None:
         return "-"
-    return f"{value / MIB:,.0f} MiB" if name == "peak_memory_bytes" else str(value)
+    return f"{value / MIB:,.0f} MiB" if name == "peak_memory_bytes" and isinstance(value, int) else str(value)
 
 
 def _print_history(history: pl.DataFrame) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from rtinterp.models.regimes import TRAINABLE, Trainable
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.store import RunStore
 from rtinterp.store.record import read_spec
+from rtinterp.store.training import train
 from rtinterp.tasks import TASKS, LanguageModelling, Task, open_corpus
 from rtinterp.training.spec import RunSpec, TrainSpec
 
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
         description="Train one model, or several seeds of it, and store the runs.",
         epilog="tasks:\n"
         + "\n".join(f"  {name:22} {_summary(task)}" for name, task in TASKS.items())
-        + f"\n\nor, instead of a task:\n  {FROM_SPEC:22} {inspect.getdoc(train_specs).splitlines()[0]}",
+        + f"\n\nor, instead of a task:\n  {FROM_SPEC:22} {_summary(train_specs)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("task", metavar="TASK", help="one of the tasks below; TASK --help tells its options")
@@ -51,8 +52,8 @@ def main(arguments: Sequence[str]) -> None:
     tyro.cli(command, args=parsed.options, prog=f"{PROGRAM} {parsed.task}", config=(tyro.conf.OmitArgPrefixes,))
 
 
-def _summary(task: type[Task]) -> str:
-    return inspect.getdoc(task).splitlines()[0]
+def _summary(command: Callable[..., object]) -> str:
+    return (inspect.getdoc(command) or "").partition("\n")[0]
 
 
 def _language_modelling(
@@ -71,7 +72,7 @@ def _language_modelling(
 
 
 def _command(task_type: type[Task]):
-    def train(
+    def train_one(
         task: Task,
         model: ModelSpec,
         training: TrainSpec,
@@ -93,8 +94,8 @@ def _command(task_type: type[Task]):
         _train(specs, RunStore(runs), device, retry_failed)
 
     # tyro resolves annotations by name, and the task's options differ from task to task.
-    train.__annotations__["task"] = _options(task_type)
-    return train
+    train_one.__annotations__["task"] = _options(task_type)
+    return train_one
 
 
 def train_specs(
@@ -133,9 +134,8 @@ def _open_text(corpus: str | None, hashes: set[str]) -> None:
 
 
 def _train(specs: Sequence[RunSpec], store: RunStore, device: str | None, retry_failed: bool) -> None:
-    store.train_missing(specs, device=device, retry_failed=retry_failed)
-    for spec in specs:
-        print(f"{store.load(spec).test_accuracy:.4f}  {store.path / (store.id_of(spec) or '')}")
+    for run in train(specs, store=store, device=device, retry_failed=retry_failed):
+        print(f"{run.test_accuracy:.4f}  {store.path / (store.id_of(run.spec) or '')}")
 
 
 def _options(task_type: type[Task]) -> Any:

@@ -88,5 +88,6 @@ class SweepDisplay:
 
 
 def _name(stack: StackProgress) -> str:
-    more = f" and {len(stack.run_ids) - 1} more seeds" if len(stack.run_ids) > 1 else ""
-    return stack.run_ids[0].rpartition("-")[0] + more
+    first, *others = stack.run_ids
+    more = f" and {len(others)} more seeds" if others else ""
+    return first.rpartition("-")[0] + more

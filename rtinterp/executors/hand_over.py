@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from typing import IO
 
 from rtinterp.executors.life_sign import is_alive
 from rtinterp.executors.task import Outcome, StackTask, outcome_from_json, task_from_json, to_json
@@ -59,8 +60,10 @@ def _run(task_json: str, environment: Mapping[str, str]) -> tuple[int, str, str]
             start_new_session=True,
             text=True,
         )
+        assert process.stdin is not None  # pipes, as asked for
+        assert process.stdout is not None
         try:
-            answer = _converse(process, task_json)
+            answer = _converse(process.stdin, process.stdout, task_json)
         finally:
             # Open until here: the process stops when this end is closed, which it also is if this worker is killed.
             process.stdin.close()
@@ -70,13 +73,13 @@ def _run(task_json: str, environment: Mapping[str, str]) -> tuple[int, str, str]
         return process.returncode, answer, complaints.read()
 
 
-def _converse(process: subprocess.Popen, task_json: str) -> str:
+def _converse(to_process: IO[str], from_process: IO[str], task_json: str) -> str:
     try:
-        process.stdin.write(task_json + "\n")
-        process.stdin.flush()
+        to_process.write(task_json + "\n")
+        to_process.flush()
     except BrokenPipeError:
         return ""
-    return process.stdout.read().strip()
+    return from_process.read().strip()
 
 
 def _describe(status: int, complaints: str) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from typing import Any, cast
 
 from rtinterp.executors.hand_over import train_in_process
 from rtinterp.executors.task import Outcome, StackTask, outcome_from_json, to_json
@@ -48,20 +50,20 @@ def dask(tasks: Iterable[StackTask], n_workers: int, address: str | None = None)
         WorkersLostError: the cluster gave up a stack whose workers were killed again and again.
     """
     try:
-        import distributed
+        from distributed import Client, LocalCluster
+        from distributed.client import FutureCancelledError
+        from distributed.scheduler import KilledWorker
     except ImportError as error:
         raise MissingExtraError("dask") from error
-    lost = (distributed.scheduler.KilledWorker, distributed.client.FutureCancelledError)
     with contextlib.ExitStack() as stack:
-        if address is None:
+        scheduler: str | LocalCluster | None = address
+        if scheduler is None:
             with _born_deaf_to_interrupts():
                 # One thread: a worker trains one stack at a time. The workers' names are 0, 1, ...
-                cluster = distributed.LocalCluster(
-                    n_workers=n_workers, threads_per_worker=1, dashboard_address="127.0.0.1:0"
-                )
-            address = stack.enter_context(cluster)
-        client = stack.enter_context(distributed.Client(address, set_as_default=False))
-        stack.enter_context(_pool_errors(*lost))
+                scheduler = LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address="127.0.0.1:0")
+            stack.enter_context(scheduler)
+        client = stack.enter_context(Client(scheduler, set_as_default=False))
+        stack.enter_context(_pool_errors(KilledWorker, FutureCancelledError))
         # Impure: the same stack handed out again is no repetition of a result.
         return _outcomes(tasks, n_workers, "dask", client=client, pure=False)
 
@@ -80,16 +82,17 @@ def ray(
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray as ray_package
+        from ray.exceptions import RayError
         from ray.util.joblib import register_ray
     except ImportError as error:
         raise MissingExtraError("ray") from error
     started = not ray_package.is_initialized()
     if started:
         local = {"num_cpus": n_workers, "include_dashboard": False} if address is None else {}
-        ray_package.init(address or "local", log_to_driver=False, logging_level="error", **local)
+        ray_package.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
     try:
         register_ray()
-        with _pool_errors(ray_package.exceptions.RayError):
+        with _pool_errors(RayError):
             return _outcomes(tasks, n_workers, "ray", ray_remote_args={"num_cpus": 1, "num_gpus": gpus_per_worker})
     finally:
         if started:
@@ -102,7 +105,9 @@ def _outcomes(tasks: Iterable[StackTask], n_workers: int, backend: str, **option
     calls = (joblib.delayed(train_in_process)(to_json(task)) for task in tasks)
     with joblib.parallel_config(backend, n_jobs=n_workers, **options):
         # One stack at a time to a worker, and only as many as are at work: the others wait for whoever is free first.
-        answers = joblib.Parallel(batch_size=1, pre_dispatch=n_workers)(calls)
+        # The casts: joblib has no annotations, and what a checker guesses from its defaults is too narrow.
+        parallel = joblib.Parallel(batch_size=cast(Any, 1), pre_dispatch="n_jobs")
+        answers = cast("list[str]", parallel(calls))
     return [outcome_from_json(answer) for answer in answers]
 
 

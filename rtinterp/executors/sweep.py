@@ -20,6 +20,7 @@ from rtinterp.executors.training_process import describe
 from rtinterp.executors.workers import Workers
 from rtinterp.store import RunStore
 from rtinterp.store.owner import this_process
+from rtinterp.store.resumable import missing_stacks, train_stack_into
 from rtinterp.training.interruption import Interruption
 from rtinterp.training.spec import RunSpec, spec_to_json
 
@@ -76,7 +77,7 @@ def train(sweep: Sweep, workers: Workers, console: Console) -> Report:
     """
     store = sweep.store
     wanted = store.missing(sweep.specs, retry_failed=sweep.retry_failed)
-    stacks = store.missing_stacks(sweep.specs, sweep.device, retry_failed=sweep.retry_failed)
+    stacks = missing_stacks(store, sweep.specs, sweep.device, retry_failed=sweep.retry_failed)
     if workers.executor == "local":
         errors = _train_here(sweep, stacks)
     elif stacks:
@@ -97,7 +98,7 @@ def _train_here(sweep: Sweep, stacks: Iterable[Stack]) -> dict[str, str]:
         if sweep.deadline is not None and time.time() >= sweep.deadline:
             break
         try:
-            sweep.store.train_stack(stack, sweep.device, deadline=sweep.deadline, retry_failed=sweep.retry_failed)
+            train_stack_into(sweep.store, stack, sweep.device, deadline=sweep.deadline, retry_failed=sweep.retry_failed)
         except Exception as error:
             errors[name_of(stack)] = describe(error)
     return errors

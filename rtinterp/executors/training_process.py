@@ -61,6 +61,7 @@ def describe(error: Exception) -> str:
 def _train(task: StackTask, deadline: float | None) -> list[RunSpec]:
     # The slow imports: torch.
     from rtinterp.store import RunStore
+    from rtinterp.store.resumable import train_stack_into
     from rtinterp.tasks import open_corpus
     from rtinterp.training.environment import resolve_device
     from rtinterp.training.spec import spec_from_json
@@ -69,7 +70,7 @@ def _train(task: StackTask, deadline: float | None) -> list[RunSpec]:
         open_corpus(task.corpus)
     specs = [spec_from_json(text) for text in task.specs]
     store, device = RunStore(task.store), resolve_device(task.device)
-    return store.train_stack(specs, device, progress=False, deadline=deadline, retry_failed=task.retry_failed)
+    return train_stack_into(store, specs, device, progress=False, deadline=deadline, retry_failed=task.retry_failed)
 
 
 def _stop_after(wait: Callable[[], None]) -> None:

@@ -15,7 +15,9 @@ from rtinterp.figures.paper import Paper
 from rtinterp.figures.render import write_html, write_images, write_table
 from rtinterp.figures.stored_tables import best_stored_table, written_tables
 from rtinterp.store import RunStore, StoreError
+from rtinterp.store.training import train
 from rtinterp.tasks import Corpus
+from rtinterp.training.loop import DivergenceError
 
 
 def draw(
@@ -46,7 +48,7 @@ def draw(
         for paper in papers
         for figure in paper.figures.values()
     }
-    left_out: dict[str, StoreError] = {}
+    left_out: dict[str, Exception] = {}
 
     def trained_table(paper: Paper, figure: Figure) -> pl.DataFrame | None:
         specs = specs_of[paper, figure]
@@ -55,10 +57,9 @@ def draw(
         missing = store.missing(specs, retry_failed=retry_failed)
         if missing:
             console.print(f"{figure.name}: training {len(missing)} of {len(specs)} runs")
-        store.train_missing(specs, device=device, retry_failed=retry_failed)
         try:
-            runs = [store.load(spec) for spec in specs]
-        except StoreError as error:
+            runs = train(specs, store=store, device=device, retry_failed=retry_failed)
+        except (StoreError, DivergenceError) as error:
             console.print(f"{figure.name}: not drawn: {error}")
             left_out[figure.name] = error
             return None

@@ -19,9 +19,9 @@ from rtinterp.store.errors import StoreError, UnregisteredError, explain, one_li
 from rtinterp.store.sizes import trained_shapes
 from rtinterp.store.strict_json import make, parse_json
 from rtinterp.training.environment import ENVIRONMENT_FIELDS, Environment
-from rtinterp.training.loop import HISTORY_SCHEMA
 from rtinterp.training.run import Run
 from rtinterp.training.spec import RunSpec, spec_from_json, spec_to_json
+from rtinterp.training.stack import HISTORY_SCHEMA
 
 HEADER_LENGTH_BYTES = 8
 METADATA = "__metadata__"

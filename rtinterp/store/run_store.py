@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
-import torch
 
 from rtinterp.store.durable import aside_name, flush_files, flush_folder
 from rtinterp.store.errors import StoreError, explain, one_line
@@ -19,10 +18,6 @@ from rtinterp.store.names import no_run
 from rtinterp.store.progress import Progress
 from rtinterp.store.record import StoredRun, read_run, write_run
 from rtinterp.store.table import runs_table
-from rtinterp.store.training import tidy, train_into
-from rtinterp.store.waiting import wait_for
-from rtinterp.training.environment import resolve_device
-from rtinterp.training.loop import stacks
 from rtinterp.training.run import Run
 from rtinterp.training.spec import RunSpec
 
@@ -131,19 +126,6 @@ class RunStore:
             and stored_id(spec, failed, self.failures.read_spec) is None
         ]
 
-    def missing_stacks(
-        self, specs: Iterable[RunSpec], device: torch.device, *, retry_failed: bool = False
-    ) -> list[list[RunSpec]]:
-        """What ``missing`` gives, in stacks for ``train_stack``.
-
-        Which runs share a stack depends on what is asked for and not on what is there already, so that the same request
-        ends in the same bits wherever it was interrupted.
-        """
-        specs = list(specs)
-        missing = set(self.missing(specs, retry_failed=retry_failed))
-        parts = ([spec for spec in stack if spec in missing] for stack in stacks(specs, device))
-        return [part for part in parts if part]
-
     def failed(self) -> list[Failure]:
         """Runs that diverged, with the reason, by run id; those that were finished after all are not among them."""
         return [failure for failure in self.failures.all() if failure.spec not in self]
@@ -151,54 +133,6 @@ class RunStore:
     def in_progress(self) -> list[Progress]:
         """What every live process is training into this store right now, as of its last heartbeat."""
         return self.locks.in_progress()
-
-    def train_stack(
-        self,
-        specs: Sequence[RunSpec],
-        device: torch.device,
-        *,
-        progress: bool = True,
-        deadline: float | None = None,
-        retry_failed: bool = False,
-    ) -> list[RunSpec]:
-        """Train specs that differ in their seed alone into the store.
-
-        Runs that are there are not trained again, nor those that failed unless they are to be retried. A stack that was
-        begun is continued from its last checkpoint, and with the seeds it was begun with, whatever is asked for now.
-        Runs that diverge are recorded as failed; the others go on.
-
-        Args:
-            deadline: seconds as of ``time.time()``; when it is about to pass, a checkpoint is written.
-
-        Returns:
-            The specs that are still unfinished: the deadline came first, or another live process trains them.
-
-        Raises:
-            StoreError: the store cannot be written, or is gone.
-            KeyboardInterrupt: SIGINT, after a checkpoint; a second one at once.
-            SystemExit: SIGTERM, after a checkpoint.
-        """
-        return train_into(self, specs, device, progress=progress, deadline=deadline, retry_failed=retry_failed)
-
-    def train_missing(
-        self,
-        specs: Iterable[RunSpec],
-        *,
-        device: str | None = None,
-        progress: bool = True,
-        retry_failed: bool = False,
-    ) -> None:
-        """Train what the store lacks, stack by stack; see ``train_stack``. Waits for what other processes train."""
-        resolved = resolve_device(device)
-        specs = list(specs)
-        tidy(self, retry_failed=retry_failed)
-        while todo := self.missing_stacks(specs, resolved, retry_failed=retry_failed):
-            left = []
-            for stack in todo:
-                left += self.train_stack(stack, resolved, progress=progress, retry_failed=retry_failed)
-            wait_for(self, left, shown=progress)
-            # What failed again is not retried again.
-            retry_failed = False
 
     def table(self) -> pl.DataFrame:
         """One row per run; see ``runs_table`` for what is left out, with a warning."""

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from rtinterp.store.run_store import RunStore
 from rtinterp.training.spec import RunSpec
-
-if TYPE_CHECKING:
-    from rtinterp.store.run_store import RunStore
 
 POLL_SECONDS = 0.5
 

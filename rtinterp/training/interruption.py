@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -20,7 +21,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self._noted: int | None = None
-        self._former: dict[int, object] = {}
+        self._former: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     @property
     def requested(self) -> bool:

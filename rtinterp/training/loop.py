@@ -1,58 +1,24 @@
-"""Train runs: one spec, or many, of which those that differ in their seed alone share their forward passes."""
+"""Training stacks of specs that differ in their seed alone and share their forward passes."""
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from typing import overload
+from collections.abc import Iterable, Sequence
 
 import torch
 
 from rtinterp.training.capacity import models_per_stack
 from rtinterp.training.checkpoint import Keeper
-from rtinterp.training.environment import resolve_device
 from rtinterp.training.interruption import Interruption
 from rtinterp.training.progress import TrainingProgress
 from rtinterp.training.run import Run
 from rtinterp.training.spec import RunSpec, spec_to_json
-from rtinterp.training.stack import HISTORY_SCHEMA, StackTraining
-
-__all__ = ["HISTORY_SCHEMA", "DivergenceError", "stacks", "train", "train_in_stacks", "train_stack", "train_stack_kept"]
+from rtinterp.training.stack import StackTraining
 
 
 class DivergenceError(ArithmeticError):
     """The loss of a run is no longer finite, or its gradient has exploded."""
-
-
-@overload
-def train(specs: RunSpec, *, device: str | None = None, progress: bool = True) -> Run: ...
-@overload
-def train(specs: Iterable[RunSpec], *, device: str | None = None, progress: bool = True) -> list[Run]: ...
-def train(specs: RunSpec | Iterable[RunSpec], *, device: str | None = None, progress: bool = True) -> Run | list[Run]:
-    """Train one run or several; the runs come back in the order of their specs.
-
-    Args:
-        device: ``"cpu"`` or ``"cuda"``; CUDA where there is one if None.
-        progress: show a progress bar on stderr.
-
-    Raises:
-        ValueError: the device is not there.
-        DivergenceError: a loss is not finite, or a gradient has exploded.
-    """
-    if isinstance(specs, RunSpec):
-        return train([specs], device=device, progress=progress)[0]
-    specs = list(specs)
-    runs = {run.spec: run for stack in train_in_stacks(specs, device=device, progress=progress) for run in stack}
-    return [runs[spec] for spec in specs]
-
-
-def train_in_stacks(
-    specs: Iterable[RunSpec], *, device: str | None = None, progress: bool = True
-) -> Iterator[list[Run]]:
-    """Like ``train``, but hands over each stack of runs as soon as it is done, so that it can be saved."""
-    resolved = resolve_device(device)
-    return (train_stack(stack, resolved, progress) for stack in stacks(specs, resolved))
 
 
 def stacks(specs: Iterable[RunSpec], device: torch.device) -> list[list[RunSpec]]:

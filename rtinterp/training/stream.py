@@ -27,10 +27,11 @@ class TrainingStream:
         self._next = 0
 
     def next_batch(self) -> Batch:
-        if self._block is None or self._next == self._block_size:
-            self._draw_block()
+        block = self._block
+        if block is None or self._next == self._block_size:
+            block = self._draw_block()
         start, self._next = self._next, self._next + self._batch_size
-        return self._block[start : self._next]
+        return block[start : self._next]
 
     def state(self) -> tuple[UInt8[Tensor, " byte"], int]:
         """What ``restore`` takes: the generator before the current block, and how much of the block is used up."""
@@ -53,9 +54,10 @@ class TrainingStream:
             self._draw_block()
             self._next = n_used
 
-    def _draw_block(self) -> None:
+    def _draw_block(self) -> Batch:
         self._before_block = self._generator.get_state()
         self._block, self._next = self._task.sample(self._block_size, self._generator), 0
+        return self._block
 
 
 def stream_seed(seed: int) -> int:

@@ -179,7 +179,7 @@ def test_an_interrupt_ends_with_the_shell_convention(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(RunStore, "train_missing", interrupt)
+    monkeypatch.setattr("rtinterp.cli.train.train", interrupt)
     assert main(["train", "modular_addition", "--p", "13", *SMALL, "--runs", str(runs)]) == 130
     assert "finished runs are stored" in capsys.readouterr().err
 

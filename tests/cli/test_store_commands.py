@@ -18,8 +18,8 @@ from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.store import RunStore
 from rtinterp.store.failures import Failure
+from rtinterp.store.training import train
 from rtinterp.tasks import Memorization, ModularAddition
-from rtinterp.training.loop import train
 from rtinterp.training.run import Run
 from rtinterp.training.spec import RunSpec, TrainSpec
 

@@ -15,6 +15,7 @@ from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.papers.random_transformers.grid import EXPERIMENTS
 from rtinterp.papers.random_transformers.scales import SCALES, ImitationBudget, LanguageBudget, Scale, TaskBudget
 from rtinterp.store import RunStore
+from rtinterp.store.resumable import train_stack_into
 from rtinterp.tasks import DecimalAddition, Memorization, ModularAddition, NeedleInAHaystack, ParenthesisBalancing
 from rtinterp.training import peak
 from rtinterp.training.spec import RunSpec, TrainSpec
@@ -81,14 +82,12 @@ def test_a_limit_of_time_keeps_a_little_back(tmp_path: Path, monkeypatch: pytest
 def test_an_error_in_one_stack_stops_no_other(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train_stack = RunStore.train_stack
-
     def without_memory(store: RunStore, specs: Sequence[RunSpec], *arguments: object, **options: object) -> object:
         if specs[0].trainable == "unembedding" and isinstance(specs[0].task, DecimalAddition):
             raise MemoryError("2 model(s) of width 16 need more")
-        return train_stack(store, specs, *arguments, **options)
+        return train_stack_into(store, specs, *arguments, **options)
 
-    monkeypatch.setattr(RunStore, "train_stack", without_memory)
+    monkeypatch.setattr("rtinterp.executors.sweep.train_stack_into", without_memory)
     assert sweep("table2", "--seeds", "2", runs=tmp_path) == 1
     wanted = EXPERIMENTS["table2"](SCALES["tiny"], 2, None)
     assert len(RunStore(tmp_path).run_ids()) == len(set(wanted)) - 2

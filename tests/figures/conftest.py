@@ -19,6 +19,7 @@ from rtinterp.papers.random_transformers.scales import (
     TaskBudget,
 )
 from rtinterp.store import RunStore
+from rtinterp.store.training import train
 from rtinterp.tasks import (
     Corpus,
     DecimalAddition,
@@ -64,7 +65,7 @@ def tiny_store(tmp_path_factory: pytest.TempPathFactory, corpus: Corpus) -> RunS
     """Every run that a figure needs."""
     store = RunStore(tmp_path_factory.mktemp("runs"))
     specs = [spec for figure in FIGURES.values() for spec in PAPER.specs(figure, TINY, N_SEEDS, corpus)]
-    store.train_missing(specs, device="cpu", progress=False)
+    train(specs, store=store, device="cpu", progress=False)
     return store
 
 

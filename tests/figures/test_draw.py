@@ -59,7 +59,7 @@ def test_drawing_again_trains_nothing(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("rtinterp.store.training.train_stack_kept", refuse)
+    monkeypatch.setattr("rtinterp.store.resumable.train_stack_kept", refuse)
     draw([PAPER.only(["figure7_width"])], tiny_store, out, scale="tiny", n_seeds=N_SEEDS, device="cpu")
     assert (out / PAPER.name / "figure7_width.html").is_file()
 

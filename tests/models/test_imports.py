@@ -9,7 +9,7 @@ import rtinterp
 
 TRAIN_SAVE_AND_LIST = """
 import sys, tempfile
-import rtinterp, rtinterp.training.loop, rtinterp.store
+import rtinterp, rtinterp.store.training, rtinterp.store
 from rtinterp.tasks import ModularAddition
 spec = rtinterp.RunSpec(ModularAddition(p=5), rtinterp.ModelSpec(8), rtinterp.TrainSpec(n_steps=1, batch_size=2))
 with tempfile.TemporaryDirectory() as folder:

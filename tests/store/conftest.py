@@ -7,7 +7,7 @@ import pytest
 from store_references import tiny_spec
 
 from rtinterp.store import RunStore
-from rtinterp.training.loop import train
+from rtinterp.store.training import train
 from rtinterp.training.run import Run
 
 

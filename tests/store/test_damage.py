@@ -211,6 +211,21 @@ def test_files_of_another_run_are_noticed(store: RunStore, runs: dict[str, Run])
         store.load(ours.name)
 
 
+def test_a_history_with_more_bytes_than_its_steps_need_is_not_read(store: RunStore, runs: dict[str, Run]) -> None:
+    run_id = runs["embeddings"].spec.run_id
+    path = store.path / run_id / "history.csv"
+    columns, *rows = path.read_text().splitlines()
+    lowest, least = "-1.7976931348623157e+308", "2.2250738585072014e-308"
+    longest = [",".join([row.partition(",")[0], lowest, lowest, least]) + "\n" for row in rows]
+    path.write_text(f"{columns}\n" + "".join(longest))
+    resealed(lambda folder: None)(path.parent)
+    assert store.load(run_id).history["test_loss"].to_list() == [float(lowest)] * len(rows)
+    path.write_text(f"{columns}\n" + 3 * "".join(longest))
+    resealed(lambda folder: None)(path.parent)
+    with pytest.raises(StoreError, match=r"history\.csv: has .* bytes, more than"):
+        store.load(run_id)
+
+
 def test_another_initialisation_is_noticed(
     store: RunStore, runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:

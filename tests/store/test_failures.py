@@ -13,7 +13,11 @@ from store_references import tiny_spec
 
 from rtinterp.cli import main
 from rtinterp.store import RunStore, StoreError
+from rtinterp.store.failures import Failure
+from rtinterp.store.resumable import train_stack_into
+from rtinterp.store.training import train
 from rtinterp.training.engine import Engine
+from rtinterp.training.loop import DivergenceError
 from rtinterp.training.spec import RunSpec
 
 CPU = torch.device("cpu")
@@ -50,7 +54,8 @@ def spoil(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 def test_a_failed_run_is_recorded_and_the_others_go_on(empty: RunStore, spoil: pytest.MonkeyPatch) -> None:
     wanted = [SOUND, SPOILED, OTHER]
-    empty.train_missing(wanted, device="cpu", progress=False)
+    with pytest.raises(DivergenceError, match=f"{SPOILED.run_id} failed: the loss became nan at step 3"):
+        train(wanted, store=empty, device="cpu", progress=False)
     assert set(empty.run_ids()) == {SOUND.run_id, OTHER.run_id}
     (failure,) = empty.failed()
     assert (failure.spec, failure.step) == (SPOILED, 3)
@@ -64,15 +69,18 @@ def test_a_failed_run_is_recorded_and_the_others_go_on(empty: RunStore, spoil: p
 
 
 def test_retrying_trains_it_again_and_forgets_the_failure(empty: RunStore, spoil: pytest.MonkeyPatch) -> None:
-    empty.train_missing([SOUND, SPOILED], device="cpu", progress=False)
-    before = empty.failed()
-    empty.train_missing([SOUND, SPOILED], device="cpu", progress=False)
+    before: list[Failure] = []
+    for _ in range(2):
+        with pytest.raises(DivergenceError, match=SPOILED.run_id):
+            train([SOUND, SPOILED], store=empty, device="cpu", progress=False)
+        before = before or empty.failed()
     assert empty.failed() == before, "not tried again"
-    empty.train_missing([SOUND, SPOILED], device="cpu", progress=False, retry_failed=True)
+    with pytest.raises(DivergenceError, match=SPOILED.run_id):
+        train([SOUND, SPOILED], store=empty, device="cpu", progress=False, retry_failed=True)
     assert [failure.spec for failure in empty.failed()] == [SPOILED]
     assert empty.failed()[0].environment.n_stacked == 1, "tried again, by itself"
     spoil.undo()
-    empty.train_missing([SOUND, SPOILED], device="cpu", progress=False, retry_failed=True)
+    train([SOUND, SPOILED], store=empty, device="cpu", progress=False, retry_failed=True)
     assert empty.failed() == []
     assert empty.load(SPOILED).spec == SPOILED
     assert list((empty.path / ".failed").iterdir()) == []
@@ -91,11 +99,11 @@ def test_a_retry_of_a_stack_that_was_cut_off_after_the_failure(empty: RunStore, 
     with spoil.context() as patch:
         patch.setattr(Engine, "step", interrupted)
         with pytest.raises(RuntimeError, match="plug"):
-            store.train_stack([SOUND, SPOILED], CPU, progress=False)
+            train_stack_into(store, [SOUND, SPOILED], CPU, progress=False)
     assert [failure.spec for failure in store.failed()] == [SPOILED]
     assert store.in_progress() == []
     spoil.undo()
-    assert store.train_stack([SOUND, SPOILED], CPU, progress=False, retry_failed=True) == []
+    assert train_stack_into(store, [SOUND, SPOILED], CPU, progress=False, retry_failed=True) == []
     assert store.load(SOUND).environment.n_stacked == 2
     assert store.load(SPOILED).environment.n_stacked == 1
     assert store.failed() == []
@@ -116,7 +124,8 @@ def test_a_damaged_failure_is_a_store_error_and_takes_no_other_down(
     empty: RunStore, spoil: pytest.MonkeyPatch, damage
 ) -> None:
     other = tiny_spec("all", seed=1)
-    empty.train_missing([SPOILED, other], device="cpu", progress=False)
+    with pytest.raises(DivergenceError, match=rf"{SPOILED.run_id}|{other.run_id}"):
+        train([SPOILED, other], store=empty, device="cpu", progress=False)
     file = empty.path / ".failed" / f"{SPOILED.run_id}.json"
     file.write_text(damage(file.read_text()))
     with pytest.warns(UserWarning, match=f"left out a damaged failure.*{SPOILED.run_id}"):
@@ -124,7 +133,7 @@ def test_a_damaged_failure_is_a_store_error_and_takes_no_other_down(
     with pytest.raises(StoreError, match="not a failure"):
         empty.load(SPOILED.run_id)
     spoil.undo()
-    empty.train_missing([SPOILED], device="cpu", progress=False, retry_failed=True)
+    train([SPOILED], store=empty, device="cpu", progress=False, retry_failed=True)
     assert SPOILED in empty
 
 

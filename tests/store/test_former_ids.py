@@ -15,6 +15,8 @@ from rtinterp.store import RunStore, StoreError
 from rtinterp.store.failures import Failure
 from rtinterp.store.portable import export_run, import_into
 from rtinterp.store.remake import remake_command
+from rtinterp.store.resumable import train_stack_into
+from rtinterp.store.training import train
 from rtinterp.store.verify import verify_run
 from rtinterp.training.engine import Engine
 from rtinterp.training.run import Run
@@ -42,6 +44,7 @@ def test_a_run_of_the_former_rule_is_opened_listed_and_found(former: Path, runs:
     assert run.spec in store
     assert store.id_of(run.spec) == former.name
     assert store.missing([run.spec, tiny_spec("all")]) == [tiny_spec("all")]
+    assert same(train(run.spec, store=store, device="cpu", progress=False), run), "loaded, not trained"
     assert str(former / "spec.json") in remake_command(run, store)
 
 
@@ -109,11 +112,11 @@ def test_a_stack_that_was_begun_under_the_former_rule_goes_on(tmp_path: Path, mo
     with monkeypatch.context() as patch:
         patch.setattr(RunSpec, "run_id", RunSpec.former_run_id)
         with pytest.raises(RuntimeError, match="plug"):
-            store.train_stack(specs, CPU, progress=False)
+            train_stack_into(store, specs, CPU, progress=False)
     (unfinished,) = store.unfinished_folder.iterdir()
     assert specs[0].with_seed(0).former_run_id in unfinished.name
     assert json.loads((unfinished / "stack.json").read_text())["seeds"] == [0, 3]
-    assert store.train_stack(specs, CPU, progress=False) == []
+    assert train_stack_into(store, specs, CPU, progress=False) == []
     assert steps == [0, 1, 2, 3]
     assert store.run_ids() == sorted(spec.run_id for spec in specs)
     assert not unfinished.exists()

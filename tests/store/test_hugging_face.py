@@ -14,7 +14,7 @@ from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.store import StoreError
 from rtinterp.store.hugging_face import export_gpt2
-from rtinterp.training.loop import train
+from rtinterp.store.training import train
 from rtinterp.training.run import Run
 
 

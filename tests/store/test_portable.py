@@ -17,7 +17,7 @@ from rtinterp.models.parameters import Parameter
 from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.store import RunStore, StoreError
 from rtinterp.store.portable import export_run, import_into, import_run, portable_bytes
-from rtinterp.training.loop import train
+from rtinterp.store.training import train
 from rtinterp.training.run import Run
 from rtinterp.training.spec import spec_from_json
 

@@ -13,7 +13,7 @@ from store_references import FILES, same, tiny_spec
 
 from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.store import RunStore, StoreError
-from rtinterp.training.loop import train
+from rtinterp.store.training import train
 from rtinterp.training.run import Run
 from rtinterp.training.spec import spec_from_json
 

@@ -16,9 +16,9 @@ from rtinterp.store import RunStore, StoreError, UnregisteredError
 from rtinterp.store.errors import UnregisteredRunWarning
 from rtinterp.store.failures import Failure
 from rtinterp.store.portable import export_run, import_run
+from rtinterp.store.training import train
 from rtinterp.store.verify import verify_run
 from rtinterp.tasks import TASKS
-from rtinterp.training.loop import train
 from rtinterp.training.run import Run
 
 TELLS = r"its task 'copy_first' is not registered in this process; import user_tasks, which defined it, first"

@@ -12,6 +12,7 @@ from store_references import same, tiny_spec
 
 from rtinterp.store import RunStore, StoreError
 from rtinterp.store.record import write_run
+from rtinterp.store.training import train
 from rtinterp.training.loop import train_stack_kept
 from rtinterp.training.run import Run
 from rtinterp.training.spec import RunSpec
@@ -150,7 +151,7 @@ def test_a_read_only_folder_is_a_store_error(empty: RunStore, run: Run) -> None:
         empty.save(run)
 
 
-def test_train_missing_trains_what_is_not_there_and_nothing_else(
+def test_training_trains_what_is_not_there_and_nothing_else(
     store: RunStore, runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained: list[RunSpec] = []
@@ -159,14 +160,14 @@ def test_train_missing_trains_what_is_not_there_and_nothing_else(
         trained.extend(specs)
         return train_stack_kept(specs, *arguments, **keywords)
 
-    monkeypatch.setattr("rtinterp.store.training.train_stack_kept", recorded)
+    monkeypatch.setattr("rtinterp.store.resumable.train_stack_kept", recorded)
     new = [tiny_spec(seed=4), tiny_spec("all", seed=5)]
     wanted = [runs["all"].spec, new[0], runs["embeddings"].spec, new[1], new[0]]
-    store.train_missing(wanted, device="cpu", progress=False)
+    train(wanted, store=store, device="cpu", progress=False)
     assert (len(trained), set(trained)) == (2, set(new))
     assert store.missing(wanted) == []
     stamps = {path: path.stat().st_mtime_ns for path in store.path.rglob("*")}
-    store.train_missing(wanted, device="cpu", progress=False)
+    train(wanted, store=store, device="cpu", progress=False)
     assert (len(trained), set(trained)) == (2, set(new))
     assert {path: path.stat().st_mtime_ns for path in store.path.rglob("*")} == stamps
     assert store.load(new[0].run_id).spec == new[0]
@@ -183,24 +184,24 @@ def test_an_interrupt_keeps_the_stacks_that_are_done(empty: RunStore, monkeypatc
     first = [tiny_spec(seed=0), tiny_spec(seed=1)]
     second = [tiny_spec("all")]
     with monkeypatch.context() as patch:
-        patch.setattr("rtinterp.store.training.train_stack_kept", interrupted)
+        patch.setattr("rtinterp.store.resumable.train_stack_kept", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            empty.train_missing([*first, *second], device="cpu", progress=False)
+            train([*first, *second], store=empty, device="cpu", progress=False)
     assert empty.run_ids() == sorted(spec.run_id for spec in first)
     assert empty.missing([*first, *second]) == second
-    empty.train_missing([*first, *second], device="cpu", progress=False)
+    train([*first, *second], store=empty, device="cpu", progress=False)
     assert empty.missing([*first, *second]) == []
 
 
 def test_a_device_that_is_not_there_is_an_error_before_anything_is_written(empty: RunStore) -> None:
     with pytest.raises(ValueError, match="device='tpu'"):
-        empty.train_missing([tiny_spec()], device="tpu", progress=False)
+        train([tiny_spec()], store=empty, device="tpu", progress=False)
     assert not empty.path.exists()
 
 
 def test_what_could_not_be_opened_afterwards_is_not_trained(empty: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rtinterp.store.sizes.MAX_FROZEN_BYTES", 100)
-    monkeypatch.setattr("rtinterp.store.training.train_stack_kept", raise_(AssertionError("trained")))
+    monkeypatch.setattr("rtinterp.store.resumable.train_stack_kept", raise_(AssertionError("trained")))
     with pytest.raises(StoreError, match=r"frozen tensors \(d_model=8"):
-        empty.train_missing([tiny_spec()], device="cpu", progress=False)
+        train([tiny_spec()], store=empty, device="cpu", progress=False)
     assert not empty.path.exists()

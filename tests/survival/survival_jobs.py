@@ -14,7 +14,8 @@ from rtinterp.cli import main
 from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.papers.random_transformers.scales import SCALES, ImitationBudget, LanguageBudget, Scale, TaskBudget
-from rtinterp.store import RunStore, training
+from rtinterp.store import RunStore, resumable
+from rtinterp.store.training import train
 from rtinterp.tasks import (
     CircuitImitation,
     DecimalAddition,
@@ -82,12 +83,12 @@ def set_up(runs: Path, checkpoint_minutes: float) -> None:
 
 def train_every_kind(runs: Path, checkpoint_minutes: float = 0) -> None:
     set_up(runs, checkpoint_minutes)
-    RunStore(runs).train_missing(every_kind(), device="cpu", progress=False)
+    train(every_kind(), store=RunStore(runs), device="cpu", progress=False)
 
 
 def train_few_steps(runs: Path, checkpoint_minutes: float = 0) -> None:
     set_up(runs, checkpoint_minutes)
-    RunStore(runs).train_missing(few_steps(), device="cpu", progress=False)
+    train(few_steps(), store=RunStore(runs), device="cpu", progress=False)
 
 
 def sweep(runs: Path, checkpoint_minutes: float = 0) -> None:
@@ -105,15 +106,15 @@ def draw(runs: Path, checkpoint_minutes: float = 0) -> None:
 def train_logged(runs: Path, log: Path) -> None:
     """Like ``train_few_steps``; every run whose training begins is a line of the log."""
     set_up(runs, 5)
-    train = training.train_stack_kept
+    train_stack_kept = resumable.train_stack_kept
 
     def logged(specs: list[RunSpec], *arguments: object, **keywords: object) -> object:
         with log.open("a") as file:
             file.writelines(f"{spec.run_id}\n" for spec in specs)
-        return train(specs, *arguments, **keywords)
+        return train_stack_kept(specs, *arguments, **keywords)
 
-    training.train_stack_kept = logged
-    RunStore(runs).train_missing([*few_steps(), *every_kind()], device="cpu", progress=False)
+    resumable.train_stack_kept = logged
+    train([*few_steps(), *every_kind()], store=RunStore(runs), device="cpu", progress=False)
 
 
 def train_for_minutes(runs: Path) -> None:
@@ -137,7 +138,7 @@ def die_at(n: int, runs: Path) -> None:
 
     for name in CHANGES:
         setattr(os, name, counted(getattr(os, name)))
-    RunStore(runs).train_missing(few_steps()[:4], device="cpu", progress=False)
+    train(few_steps()[:4], store=RunStore(runs), device="cpu", progress=False)
 
 
 CHANGES = ("rename", "replace", "mkdir", "rmdir", "unlink", "fsync")

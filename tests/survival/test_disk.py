@@ -15,6 +15,8 @@ import torch
 from survival_references import contents, leftovers
 
 from rtinterp.store import RunStore, StoreError, checkpoints
+from rtinterp.store.resumable import train_stack_into
+from rtinterp.store.training import train
 from rtinterp.training.engine import Engine
 from rtinterp.training.spec import RunSpec
 
@@ -25,7 +27,7 @@ SPECS = survival_jobs.few_steps()[:2]
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     store = RunStore(tmp_path_factory.mktemp("expected") / "runs")
-    store.train_stack(SPECS, CPU, progress=False)
+    train_stack_into(store, SPECS, CPU, progress=False)
     return contents(store.path)
 
 
@@ -47,7 +49,7 @@ def failing_at(n: int, patch: pytest.MonkeyPatch, error: int) -> None:
 
 def error_of(store: RunStore) -> str | None:
     try:
-        store.train_stack(SPECS, CPU, progress=False)
+        train_stack_into(store, SPECS, CPU, progress=False)
     except StoreError as error:
         return str(error)
     return None
@@ -71,9 +73,9 @@ def test_a_disk_that_fails_at_any_moment_is_told_and_does_no_harm(
         for run_id in store.run_ids():
             store.load(run_id)
         assert store.in_progress() == []
-        assert store.train_stack(SPECS, CPU, progress=False) == []
+        assert train_stack_into(store, SPECS, CPU, progress=False) == []
         assert contents(store.path) == expected
-        RunStore(store.path).train_missing(SPECS, device="cpu", progress=False)
+        train(SPECS, store=RunStore(store.path), device="cpu", progress=False)
         assert leftovers(store.path) == []
     assert n_failures > 3
 
@@ -92,7 +94,7 @@ def test_a_full_disk_ends_no_training_that_needs_no_checkpoint(
     specs = [RunSpec(spec.task, spec.model, survival_jobs.TRAINING, spec.trainable, spec.seed) for spec in SPECS]
     store = RunStore(tmp_path / "runs", checkpoint_minutes=0)
     with pytest.warns(UserWarning, match="no checkpoint can be saved: No space left on device") as told:
-        assert store.train_stack(specs, CPU, progress=False) == []
+        assert train_stack_into(store, specs, CPU, progress=False) == []
     assert len(told) == 1
     assert store.missing(specs) == []
 
@@ -116,7 +118,7 @@ def test_a_folder_that_vanishes_is_told_and_not_made_anew(
     store = RunStore(tmp_path / "runs", checkpoint_minutes=minutes)
     interrupt_after(1, lambda: shutil.rmtree(store.path), monkeypatch)
     with pytest.raises(StoreError, match=r"runs: the store was removed while"):
-        store.train_stack(SPECS, CPU, progress=False)
+        train_stack_into(store, SPECS, CPU, progress=False)
     assert not store.path.exists()
 
 
@@ -131,7 +133,7 @@ def test_a_process_whose_lock_was_taken_leaves_the_run_to_the_other(
 
     interrupt_after(1, take_over, monkeypatch)
     with pytest.warns(UserWarning, match="another process took over"):
-        assert store.train_stack(SPECS, CPU, progress=False) == SPECS
+        assert train_stack_into(store, SPECS, CPU, progress=False) == SPECS
     assert store.run_ids() == []
     assert not list(store.path.glob(".training/unfinished/*/step-*"))
 
@@ -157,7 +159,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
 ) -> None:
     specs = [RunSpec(spec.task, spec.model, survival_jobs.TRAINING, spec.trainable, spec.seed) for spec in SPECS]
     whole = RunStore(tmp_path / "whole")
-    whole.train_stack(specs, CPU, progress=False)
+    train_stack_into(whole, specs, CPU, progress=False)
     store = RunStore(tmp_path / "runs", checkpoint_minutes=0)
 
     def pull_the_plug() -> None:
@@ -166,14 +168,14 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     with monkeypatch.context() as patch:
         interrupt_after(6, pull_the_plug, patch)
         with pytest.raises(RuntimeError, match="plug"):
-            store.train_stack(specs, CPU, progress=False)
+            train_stack_into(store, specs, CPU, progress=False)
     assert len(list(store.path.glob(".training/unfinished/*/step-*"))) == 2, "the last two are kept"
     damage_newest(store, change)
     n_steps = []
     interrupt_after(5, lambda: n_steps.append(5), monkeypatch)
     with pytest.warns(UserWarning, match="left out a damaged checkpoint"):
         # More seeds are asked for now: the stack that was begun stays as it was.
-        assert store.train_stack([*specs, specs[0].with_seed(9)], CPU, progress=False) == []
+        assert train_stack_into(store, [*specs, specs[0].with_seed(9)], CPU, progress=False) == []
     assert n_steps == [5, 5], "from step 4, and the new seed by itself"
     found = contents(store.path)
     assert {name: data for name, data in found.items() if "seed9" not in name} == contents(whole.path)
@@ -194,19 +196,19 @@ def test_a_file_system_that_is_really_full_and_then_read_only(expected: dict[str
         pytest.skip("may not mount here")
     try:
         store = RunStore(disk / "runs")
-        assert store.train_stack(SPECS, CPU, progress=False) == []
+        assert train_stack_into(store, SPECS, CPU, progress=False) == []
         more = [spec.with_seed(7) for spec in SPECS[:1]]
         fill(disk / "ballast")
         with pytest.raises(StoreError, match="No space left on device"):
-            store.train_stack(more, CPU, progress=False)
+            train_stack_into(store, more, CPU, progress=False)
         assert contents(store.path) == expected
         (disk / "ballast").unlink()
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
         with pytest.raises(StoreError, match="Read-only file system"):
-            store.train_stack(more, CPU, progress=False)
-        store.train_missing(SPECS, device="cpu", progress=False)
+            train_stack_into(store, more, CPU, progress=False)
+        train(SPECS, store=store, device="cpu", progress=False)
         subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
-        assert store.train_stack(more, CPU, progress=False) == []
+        assert train_stack_into(store, more, CPU, progress=False) == []
         assert leftovers(store.path) == []
     finally:
         subprocess.run(["umount", disk], check=True)

@@ -78,6 +78,18 @@ def test_balance_floors_on_the_test_set_by_hand() -> None:
     assert ParenthesisBalancing().floors()["equal counts"] == pytest.approx(right / len(rows), abs=0.01)
 
 
+def test_floors_of_small_tasks_are_those_of_the_strings_that_may_be_held_out() -> None:
+    """Short strings, which are never tested, have unequal counts more rarely."""
+    task = ParenthesisBalancing(max_pairs=10)
+    right: dict[bool, list[bool]] = {True: [], False: []}
+    for row in task.sample(50_000, torch.Generator().manual_seed(0)).tokens.tolist():
+        at = row.index(3)
+        right[at >= 10].append((row[:at].count(1) == row[:at].count(2)) == (row[at + 1] == 2))
+    floor, long = task.floors()["equal counts"], sum(right[True]) / len(right[True])
+    assert floor == pytest.approx(long, abs=0.005)
+    assert abs(sum(map(sum, right.values())) / 50_000 - long) > 0.01, "the two distributions differ"
+
+
 def test_best_guess_knows_the_context_and_only_that() -> None:
     generator = torch.Generator().manual_seed(0)
     context = torch.randint(0, 5, (20_000,), generator=generator)

@@ -19,11 +19,11 @@ from rtinterp.models.initialisation import initialise
 from rtinterp.models.parameters import Parameter
 from rtinterp.models.regimes import Trainable
 from rtinterp.models.transformer.spec import ModelSpec
+from rtinterp.store.training import train
 from rtinterp.tasks import Batch, CircuitImitation
 from rtinterp.training import engine as engine_module
 from rtinterp.training.engine import Engine
 from rtinterp.training.imitation import target_spec
-from rtinterp.training.loop import train
 from rtinterp.training.packing import ChunkLimits
 from rtinterp.training.spec import RunSpec
 from rtinterp.training.stream import TrainingStream

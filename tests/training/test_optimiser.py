@@ -9,7 +9,8 @@ from training_references import CPU, small_run
 from transformers import get_cosine_schedule_with_warmup
 
 from rtinterp.training.engine import Engine
-from rtinterp.training.optimiser import clip_gradients, learning_rate
+from rtinterp.training.optimiser import adamw, clip_gradients, learning_rate
+from rtinterp.training.spec import TrainSpec
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,28 @@ def test_every_model_is_clipped_as_torch_clips_it(max_norm: float) -> None:
         assert norms[model].item() == pytest.approx(nn.utils.clip_grad_norm_(copies, max_norm).item(), rel=1e-6)
         for copy, parameter in zip(copies[:-1], parameters, strict=False):
             torch.testing.assert_close(parameter.grad[model], copy.grad)
+
+
+def test_every_hyper_parameter_of_adam_is_the_one_of_the_spec() -> None:
+    """Against the update as Loshchilov and Hutter write it, in double precision."""
+    beta1, beta2, eps, decay, rate = 0.3, 0.6, 0.1, 0.2, 0.05
+    moments = {"adam_beta1": beta1, "adam_beta2": beta2, "adam_eps": eps}
+    training = TrainSpec(n_steps=4, batch_size=1, learning_rate=rate, weight_decay=decay, **moments)
+    tensors = {name: torch.full((2, 3), 2.0, requires_grad=True) for name in ("decayed", "not decayed")}
+    optimiser = adamw(tensors, ["decayed"], training)
+    expected, first, second = dict.fromkeys(tensors, 2.0), 0.0, 0.0
+    for step, gradient in enumerate([1.0, -3.0, 0.5, 4.0], start=1):
+        for tensor in tensors.values():
+            tensor.grad = torch.full_like(tensor, gradient)
+        optimiser.step()
+        first = beta1 * first + (1 - beta1) * gradient
+        second = beta2 * second + (1 - beta2) * gradient**2
+        move = rate * (first / (1 - beta1**step)) / ((second / (1 - beta2**step)) ** 0.5 + eps)
+        expected = {
+            name: value * (1 - rate * decay if name == "decayed" else 1.0) - move for name, value in expected.items()
+        }
+        for name, tensor in tensors.items():
+            torch.testing.assert_close(tensor.detach(), torch.full_like(tensor, expected[name]), msg=f"{name}, {step}")
 
 
 def test_decay_pulls_on_matrices_alone() -> None:

@@ -21,6 +21,7 @@ from training_references import CPU, distance, mean_loss
 from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.regimes import TRAINABLE, Trainable
 from rtinterp.models.transformer.spec import ModelSpec
+from rtinterp.store.training import train
 from rtinterp.tasks import (
     CircuitImitation,
     DecimalAddition,
@@ -33,7 +34,6 @@ from rtinterp.tasks import (
 from rtinterp.tasks.floors import accuracy, scored_answers
 from rtinterp.training.capacity import chunk_limits, models_per_stack
 from rtinterp.training.engine import Engine
-from rtinterp.training.loop import train
 from rtinterp.training.packing import ChunkLimits
 from rtinterp.training.spec import RunSpec, TrainSpec
 from rtinterp.training.stream import TrainingStream

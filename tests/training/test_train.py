@@ -23,8 +23,9 @@ from training_references import (
 
 from rtinterp.models.fingerprint import fingerprint
 from rtinterp.models.regimes import Trainable
+from rtinterp.store.training import train
 from rtinterp.training.engine import Engine
-from rtinterp.training.loop import DivergenceError, stacks, train
+from rtinterp.training.loop import DivergenceError, stacks
 from rtinterp.training.run import Run
 
 
