@@ -118,7 +118,9 @@ def _print(table: pl.DataFrame) -> None:
         shown.add_column(column, justify="left" if column in ("task", "body", "trainable") else "right")
     shown.add_column("run id", no_wrap=True, overflow="fold")
     for row in table.iter_rows(named=True):
-        cells = (row["task"], row["body"], row["d_model"], row["trainable"], row["seed"], f"{row['n_steps']:,}")
+        stopped = "" if row["stopped_at_step"] is None else f"stopped at {row['stopped_at_step']:,} of "
+        steps = f"{stopped}{row['n_steps']:,}"
+        cells = (row["task"], row["body"], row["d_model"], row["trainable"], row["seed"], steps)
         results = ("", "failed") if row["failure"] else (f"{row['test_loss']:.4g}", f"{row['test_accuracy']:.4f}")
         shown.add_row(*map(str, cells), *results, row["run_id"])
     console = Console()

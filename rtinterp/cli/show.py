@@ -38,6 +38,10 @@ def show(run: tyro.conf.Positional[str], /, *, runs: Path = Path("runs")) -> Non
     for name, value in dataclasses.asdict(loaded.environment).items():
         print(f"{name:20}{_readable(name, value)}")
     print(f"{'body fingerprint':20}{loaded.fingerprint[:16]}, verified")
+    if loaded.stopped_at_step is not None:
+        print(f"{'stopped at step':20}{loaded.stopped_at_step:,} of {loaded.spec.training.n_steps:,}")
+    if loaded.kept_steps:
+        print(f"{'kept steps':20}{', '.join(f'{step:,}' for step in loaded.kept_steps)}")
     print(f"{'to remake it':20}{remake_command(loaded, store)}\n")
     _print_history(loaded.history)
 

@@ -135,7 +135,7 @@ def _open_text(corpus: str | None, hashes: set[str]) -> None:
 
 def _train(specs: Sequence[RunSpec], store: RunStore, device: str | None, retry_failed: bool) -> None:
     for run in train(specs, store=store, device=device, retry_failed=retry_failed):
-        print(f"{run.test_accuracy:.4f}  {store.path / (store.id_of(run.spec) or '')}")
+        print(f"{run.test_accuracy:.4f}  {store.path / (store.id_of(run.spec) or run.run_id)}")
 
 
 def _options(task_type: type[Task]) -> Any:

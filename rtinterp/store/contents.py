@@ -6,7 +6,7 @@ import dataclasses
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import polars as pl
 import safetensors
@@ -16,9 +16,10 @@ from torch import Tensor
 
 from rtinterp.registry import NAME, UnknownNameError
 from rtinterp.store.errors import StoreError, UnregisteredError, explain, one_line
-from rtinterp.store.sizes import trained_shapes
+from rtinterp.store.sizes import kept_name, trained_shapes
 from rtinterp.store.strict_json import make, parse_json
 from rtinterp.training.environment import ENVIRONMENT_FIELDS, Environment
+from rtinterp.training.kept_steps import kept_until
 from rtinterp.training.run import Run
 from rtinterp.training.spec import RunSpec, spec_from_json, spec_to_json
 from rtinterp.training.stack import HISTORY_SCHEMA
@@ -35,6 +36,12 @@ def spec_bytes(run: Run) -> bytes:
 
 
 def history_bytes(run: Run) -> bytes:
+    """Raises StoreError if the history ends before the run does, as that of a kept step may."""
+    if not run.is_evaluated:
+        raise StoreError(
+            f"{run.run_id}: cannot be stored by itself, as it was not evaluated at step {run.last_step}; the whole run "
+            "has it among its kept steps"
+        )
     return run.history.write_csv().encode()
 
 
@@ -79,7 +86,21 @@ def _how_to_register(unknown: UnknownNameError, environment: Environment | None)
     return f"its {kind} {unknown.name!r} is not registered in this process; {advice.format(kind)}"
 
 
-def parse_history(data: bytes, spec: RunSpec) -> pl.DataFrame:
+def checked_last_step(spec: RunSpec, stopped_at_step: int | None) -> int:
+    """The step that a run ends at.
+
+    Raises:
+        StoreError: it cannot have been stopped there.
+    """
+    n_steps = spec.training.n_steps
+    if stopped_at_step is None:
+        return n_steps
+    if not 0 < stopped_at_step < n_steps:
+        raise StoreError(f"a run of {n_steps} steps cannot have been stopped at step {stopped_at_step}")
+    return stopped_at_step
+
+
+def parse_history(data: bytes, last_step: int) -> pl.DataFrame:
     """The evaluations of a run, up to its last step.
 
     Raises:
@@ -96,8 +117,8 @@ def parse_history(data: bytes, spec: RunSpec) -> pl.DataFrame:
     steps, accuracy = history["step"], history["test_accuracy"]
     if not history.select(pl.all().is_finite().fill_null(False).all()).row(0) == (True,) * len(HISTORY_SCHEMA):
         raise StoreError("not a training history: has cells that are not finite")
-    if steps[-1] != spec.training.n_steps or steps[0] < 1 or not (steps.diff().drop_nulls() > 0).all():
-        raise StoreError(f"not the history of this run: its steps do not rise to {spec.training.n_steps}")
+    if steps[-1] != last_step or steps[0] < 1 or not (steps.diff().drop_nulls() > 0).all():
+        raise StoreError(f"not the history of this run: its steps do not rise to {last_step}")
     if not accuracy.is_between(0, 1).all():
         raise StoreError("not a training history: has accuracies outside of 0 to 1")
     return history
@@ -131,16 +152,16 @@ def split_header(data: bytes) -> tuple[dict, int]:
         raise StoreError(f"not a safetensors file: its header: {explain(error)}") from error
 
 
-def parse_trained(data: bytes, spec: RunSpec) -> dict[str, Float32[Tensor, ...]]:
-    """The trained tensors of a run, from a safetensors file; its metadata is another's to read.
+def parse_tensors(data: bytes, shapes: Mapping[str, tuple[int, ...]], spec: RunSpec) -> dict[str, Float32[Tensor, ...]]:
+    """Trained tensors of a run, from a safetensors file; its metadata is another's to read.
 
-    The header is held to the spec before the library, which believes it, sees it.
+    The header is held to the shapes before the library, which believes it, sees it.
 
     Raises:
-        StoreError: they are not the float32 tensors that the run trains, or not finite.
+        StoreError: they are not float32 tensors of these names and shapes, or not finite.
     """
     header, _ = split_header(data)
-    expected = {name: ("F32", list(shape)) for name, shape in trained_shapes(spec).items()}
+    expected = {name: ("F32", list(shape)) for name, shape in shapes.items()}
     found = {name: _type_and_shape(entry) for name, entry in header.items() if name != METADATA}
     if found != expected:
         differing = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
@@ -153,6 +174,21 @@ def parse_trained(data: bytes, spec: RunSpec) -> dict[str, Float32[Tensor, ...]]
         if not bool(tensor.isfinite().all()):
             raise StoreError(f"{name} is not finite float32")
     return trained
+
+
+def flat(kept: Mapping[int, Mapping[str, Float32[Tensor, ...]]]) -> dict[str, Float32[Tensor, ...]]:
+    """Tensors by step and name, as one file holds them."""
+    return {
+        kept_name(step, name): tensor.contiguous() for step, trained in kept.items() for name, tensor in trained.items()
+    }
+
+
+def by_step(
+    tensors: Mapping[str, Float32[Tensor, ...]], spec: RunSpec, last_step: int
+) -> dict[int, dict[str, Float32[Tensor, ...]]]:
+    """The inverse of ``flat``, for tensors of ``kept_shapes``."""
+    steps = kept_until(spec.training.kept_steps, spec.training.n_steps, last_step)
+    return {step: {name: tensors[kept_name(step, name)] for name in trained_shapes(spec)} for step in steps}
 
 
 def _type_and_shape(entry: object) -> tuple[object, object]:

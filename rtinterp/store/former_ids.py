@@ -16,7 +16,9 @@ def stored_id(spec: RunSpec, run_ids: Collection[str], read_spec: Callable[[str]
     """
     if spec.run_id in run_ids:
         return spec.run_id
-    alike = sorted(run_id for run_id in run_ids if run_id.startswith(spec.id_beginning))
+    # A run that was stopped has a longer id, and is no run of the spec.
+    length = len(spec.run_id)
+    alike = sorted(run_id for run_id in run_ids if run_id.startswith(spec.id_beginning) and len(run_id) == length)
     return next((run_id for run_id in alike if _reads_as(spec, run_id, read_spec)), None)
 
 

@@ -16,6 +16,7 @@ from rtinterp.store.locks import Claim
 from rtinterp.store.run_store import RunStore
 from rtinterp.training.checkpoint import Checkpoint, Divergence
 from rtinterp.training.environment import describe_environment
+from rtinterp.training.run import Run, stopped_run_id
 from rtinterp.training.spec import RunSpec
 
 
@@ -31,6 +32,7 @@ class StackKeeper:
         self._last_save = time.monotonic()
         self._disk_is_full = False
         self.failed: set[RunSpec] = set()
+        self.stopped_runs: dict[RunSpec, Run] = {}
 
     def begin(self) -> None:
         """Write down which runs train together.
@@ -44,7 +46,7 @@ class StackKeeper:
             raise StoreError(f"{self._checkpoints.path}: cannot be saved: {explain(error)}") from error
 
     def end(self) -> None:
-        """All runs are stored or recorded as failed."""
+        """All runs are stored, or recorded as failed."""
         self._checkpoints.remove()
 
     def saved(self) -> Iterator[Checkpoint]:
@@ -79,3 +81,12 @@ class StackKeeper:
         self.failed.add(spec)
         if self._progress:
             print(f"{run_id} failed: {divergence.reason}", file=sys.stderr)
+
+    def stopped(self, run_id: str, step: int, run: Run | None) -> None:
+        self.claim.verify()
+        spec = next(spec for spec in self.specs if spec.run_id == run_id)
+        if run is None:
+            run = self._store.load(stopped_run_id(spec, step))
+        else:
+            self._store.save(run)
+        self.stopped_runs[spec] = run

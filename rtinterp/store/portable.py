@@ -1,13 +1,15 @@
-"""A run as one file: safetensors with the trained tensors, and all else as texts in its metadata.
+"""A run as one file: safetensors with the trained and the kept tensors, and all else as texts in its metadata.
 
 The metadata's ``spec``, ``history`` and ``environment`` are the texts of the run's files, ``fingerprint`` is that of
-the frozen body, ``trained_fingerprint`` that of the tensors, and ``sha256`` that of all other metadata.
+the frozen body, ``trained_fingerprint`` that of the tensors, ``stopped_at_step`` is empty for a finished run, and
+``sha256`` is that of all other metadata.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,9 +17,16 @@ import safetensors.torch
 
 from rtinterp.models.fingerprint import fingerprint
 from rtinterp.store import contents, sizes
+from rtinterp.store.checks import (
+    FORMAT_VERSION,
+    FORMER_VERSIONS,
+    KNOWN_VERSIONS,
+    blame,
+    check_fingerprint,
+    check_version,
+)
 from rtinterp.store.errors import StoreError, explain, one_line
 from rtinterp.store.files import holds, read_file, write_file
-from rtinterp.store.record import FORMAT_VERSION, KNOWN_VERSIONS, blame, check_fingerprint, check_version
 from rtinterp.store.run_store import RunStore
 from rtinterp.training.environment import Environment
 from rtinterp.training.run import Run
@@ -34,6 +43,8 @@ METADATA_KEYS = {
     "trained_fingerprint",
     "sha256",
 }
+#: What format version 3 has besides.
+STOPPED_AT_STEP = "stopped_at_step"
 ALIGNMENT = 8
 
 #: Texts grow where JSON escapes them.
@@ -71,16 +82,16 @@ def import_into(store: RunStore, path: Path) -> Path:
     Raises:
         StoreError: as ``import_run``, or the store has another run of that id, or cannot be written.
     """
-    run = import_run(path)
-    was_there = run.spec in store
+    run, there = import_run(path), store.run_ids()
     folder = store.save(run)
-    if was_there and portable_bytes(store.load(run.spec)) != portable_bytes(run):
+    if folder.name in there and portable_bytes(store.load(folder.name)) != portable_bytes(run):
         raise StoreError(f"{one_line(folder)}: is already there, with other contents than {one_line(path)}; it stays")
     return folder
 
 
 def portable_bytes(run: Run) -> bytes:
     """The same bytes for the same run."""
+    tensors = {name: tensor.contiguous() for name, tensor in run.trained.items()} | contents.flat(run.kept)
     metadata = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
@@ -88,10 +99,10 @@ def portable_bytes(run: Run) -> bytes:
         "history": contents.history_bytes(run).decode(),
         "environment": contents.environment_bytes(run).decode(),
         "fingerprint": run.fingerprint,
-        "trained_fingerprint": fingerprint(run.trained),
+        "trained_fingerprint": fingerprint(tensors),
+        STOPPED_AT_STEP: "" if run.stopped_at_step is None else str(run.stopped_at_step),
     }
-    trained = {name: tensor.contiguous() for name, tensor in run.trained.items()}
-    return _in_order(safetensors.torch.save(trained, {**metadata, "sha256": _seal(metadata)}))
+    return _in_order(safetensors.torch.save(tensors, {**metadata, "sha256": _seal(metadata)}))
 
 
 def parse_portable(data: bytes) -> Run:
@@ -101,16 +112,21 @@ def parse_portable(data: bytes) -> Run:
         StoreError: as ``import_run``.
     """
     metadata, start = _metadata(data)
-    spec = _spec(metadata)
-    if len(data) - start != sizes.trained_bytes(spec):
+    spec, stopped_at_step = _spec(metadata), _stopped_at_step(metadata)
+    last_step = contents.checked_last_step(spec, stopped_at_step)
+    trained_shapes, kept_shapes = sizes.trained_shapes(spec), sizes.kept_shapes(spec, last_step)
+    shapes = {**trained_shapes, **kept_shapes}
+    if len(data) - start != sizes.values_bytes(shapes):
         raise StoreError(f"truncated or edited: holds {len(data) - start:,} bytes of tensors, not those of its spec")
-    history = contents.parse_history(_text(metadata, "history", sizes.history_limit(spec)), spec)
+    history = contents.parse_history(_text(metadata, "history", sizes.history_limit(spec)), last_step)
     environment = _environment(metadata)
-    trained = contents.parse_trained(data, spec)
-    if fingerprint(trained) != metadata["trained_fingerprint"]:
+    tensors = contents.parse_tensors(data, shapes, spec)
+    if fingerprint(tensors) != metadata["trained_fingerprint"]:
         raise StoreError("its tensors were edited since it was exported (their fingerprint is another one)")
     check_fingerprint(spec, metadata["fingerprint"])
-    return Run(spec, trained, history, metadata["fingerprint"], environment)
+    trained = {name: tensors[name] for name in trained_shapes}
+    kept = contents.by_step(tensors, spec, last_step)
+    return Run(spec, trained, history, metadata["fingerprint"], environment, stopped_at_step, kept)
 
 
 def _justified_bytes(path: Path) -> int:
@@ -120,7 +136,10 @@ def _justified_bytes(path: Path) -> int:
     if n_header > MAX_HEADER_BYTES:
         raise StoreError("not a file that rtinterp exported: its header is too long")
     metadata, start = _metadata(read_file(path, n_header, follow=True, beginning=True))
-    return start + sizes.trained_bytes(_spec(metadata))
+    spec = _spec(metadata)
+    last_step = contents.checked_last_step(spec, _stopped_at_step(metadata))
+    shapes = {**sizes.trained_shapes(spec), **sizes.kept_shapes(spec, last_step)}
+    return start + sizes.values_bytes(shapes)
 
 
 def _metadata(data: bytes) -> tuple[dict[str, str], int]:
@@ -131,7 +150,8 @@ def _metadata(data: bytes) -> tuple[dict[str, str], int]:
         raise StoreError("not a file that rtinterp exported")
     version = metadata.get("format_version")
     check_version(int(version) if version in map(str, KNOWN_VERSIONS) else version)
-    if metadata.keys() != METADATA_KEYS or not all(isinstance(value, str) for value in metadata.values()):
+    keys = METADATA_KEYS if int(version) in FORMER_VERSIONS else {*METADATA_KEYS, STOPPED_AT_STEP}
+    if metadata.keys() != keys or not all(isinstance(value, str) for value in metadata.values()):
         raise StoreError(f"its metadata is not what format {version} has there")
     if _seal({name: text for name, text in metadata.items() if name != "sha256"}) != metadata["sha256"]:
         raise StoreError("its metadata was edited since it was exported (its sha256 is another one)")
@@ -140,6 +160,13 @@ def _metadata(data: bytes) -> tuple[dict[str, str], int]:
 
 def _spec(metadata: Mapping[str, str]) -> RunSpec:
     return contents.parse_spec(_text(metadata, "spec", sizes.MAX_JSON_BYTES), lambda: _environment(metadata))
+
+
+def _stopped_at_step(metadata: Mapping[str, str]) -> int | None:
+    text = metadata.get(STOPPED_AT_STEP, "")
+    if not re.fullmatch(r"([1-9][0-9]{0,18})?", text):
+        raise StoreError(f"its {STOPPED_AT_STEP} is no step: {one_line(repr(text))}")
+    return int(text) if text else None
 
 
 def _environment(metadata: Mapping[str, str]) -> Environment:

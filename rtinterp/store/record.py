@@ -6,7 +6,8 @@ A run is a folder named by its run id:
     history.csv          step, train_loss, test_loss, test_accuracy
     trained.safetensors  trained tensors only, by TransformerLens name
     environment.json     versions, device, memory, duration, source, command
-    run.json             format version, body fingerprint, sha256 of the files above
+    kept.safetensors     trained tensors at the kept steps, as kept/STEP/NAME; absent where none are kept
+    run.json             format version, body fingerprint, step at which it was stopped, sha256 of the files above
 
 Any of them may come from a stranger. Each is read once, into no more memory than the spec justifies, so that what was
 checked is what is parsed; links are not followed, and nothing in them is executed.
@@ -19,7 +20,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -30,14 +31,14 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from rtinterp.models.fingerprint import initial_fingerprint
 from rtinterp.store import contents, sizes
+from rtinterp.store.checks import FORMAT_VERSION, FORMER_VERSIONS, blame, check_fingerprint, check_version
 from rtinterp.store.errors import StoreError, explain, one_line
 from rtinterp.store.files import check_folder, read_file
 from rtinterp.store.strict_json import make, parse_json
 from rtinterp.strict import STRICT
-from rtinterp.training.environment import ENVIRONMENT_FIELDS, Environment
-from rtinterp.training.run import Run
+from rtinterp.training.environment import Environment
+from rtinterp.training.run import Run, stopped_run_id
 from rtinterp.training.spec import RunSpec
 
 SPEC_FILE = "spec.json"
@@ -46,21 +47,19 @@ TRAINED_FILE = "trained.safetensors"
 ENVIRONMENT_FILE = "environment.json"
 RECORD_FILE = "run.json"
 HASHED_FILES = (SPEC_FILE, HISTORY_FILE, TRAINED_FILE, ENVIRONMENT_FILE)
-RUN_FILES = (*HASHED_FILES, RECORD_FILE)
-
-FORMAT_VERSION = 3
-KNOWN_VERSIONS = tuple(ENVIRONMENT_FIELDS)
+KEPT_FILE = "kept.safetensors"
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 @dataclass(frozen=True, config=STRICT)
 class Record:
-    """Contents of run.json."""
+    """Contents of run.json; ``stopped_at_step`` is None for a finished run."""
 
     format_version: int
     fingerprint: Sha256
     sha256: dict[str, Sha256]
+    stopped_at_step: int | None = None
 
 
 def write_run(run: Run, folder: Path) -> None:
@@ -72,7 +71,10 @@ def write_run(run: Run, folder: Path) -> None:
         TRAINED_FILE: trained,
         ENVIRONMENT_FILE: contents.environment_bytes(run),
     }
-    record = Record(FORMAT_VERSION, run.fingerprint, {name: _sha256(data) for name, data in written.items()})
+    if run.kept:
+        written[KEPT_FILE] = safetensors.torch.save(contents.flat(run.kept))
+    hashes = {name: _sha256(data) for name, data in written.items()}
+    record = Record(FORMAT_VERSION, run.fingerprint, hashes, run.stopped_at_step)
     written[RECORD_FILE] = (json.dumps(dataclasses.asdict(record), indent=2) + "\n").encode()
     for name, data in written.items():
         (folder / name).write_bytes(data)
@@ -89,7 +91,7 @@ def read_run(folder: Path) -> Run:
 
 
 def read_summary(folder: Path) -> tuple[RunSpec, pl.DataFrame, Environment]:
-    """Spec, history and environment of a run, checked, without its tensors.
+    """The spec, history and environment of a run, checked, without its tensors.
 
     Raises:
         StoreError: one of the files is missing, a link, truncated, edited or malformed.
@@ -122,23 +124,34 @@ class StoredRun:
 
     def run(self) -> Run:
         spec, history, environment, trained = self.spec, self.history, self.environment, self.trained
+        kept = self.kept
         self.check_fingerprint()
-        return Run(spec, trained, history, self.record.fingerprint, environment)
+        return Run(spec, trained, history, self.record.fingerprint, environment, self.record.stopped_at_step, kept)
+
+    @property
+    def files(self) -> set[str]:
+        """The names of the files that the run has; of any run, if its record cannot be read."""
+        try:
+            return {*self.record.sha256, RECORD_FILE}
+        except StoreError:
+            return {*HASHED_FILES, KEPT_FILE, RECORD_FILE}
 
     @functools.cached_property
     def record(self) -> Record:
         check_folder(self.folder)
         data = read_file(self.folder / RECORD_FILE, sizes.MAX_JSON_BYTES)
         with self._blamed(RECORD_FILE):
+            version = FORMAT_VERSION
             try:
                 fields = parse_json(data)
-                check_version(fields.get("format_version"))
-                record = make(Record, fields, (field.name for field in dataclasses.fields(Record)))
+                version = check_version(fields.get("format_version"))
+                names = {field.name for field in dataclasses.fields(Record)}
+                record = make(Record, fields, names - {"stopped_at_step"} if version in FORMER_VERSIONS else names)
             except StoreError:
                 raise
             except (ValueError, TypeError) as error:
-                raise StoreError(f"not what format {FORMAT_VERSION} has there: {explain(error)}") from error
-            wrong = set(HASHED_FILES).symmetric_difference(record.sha256)
+                raise StoreError(f"not what format {version} has there: {explain(error)}") from error
+            wrong = set(HASHED_FILES).symmetric_difference(record.sha256) - {KEPT_FILE}
             if wrong:
                 raise StoreError(f"lists the wrong files: {one_line(sorted(wrong)[:5])}")
         return record
@@ -148,15 +161,17 @@ class StoredRun:
         data = self._read(SPEC_FILE, sizes.MAX_JSON_BYTES)
         with self._blamed(SPEC_FILE):
             spec = contents.parse_spec(data, lambda: self.environment)
-            if self.folder.name not in (spec.run_id, spec.former_run_id):
-                raise StoreError(f"describes run {spec.run_id}, not the run its folder is named after")
+            run_id = stopped_run_id(spec, self.record.stopped_at_step)
+            former = [spec.former_run_id] if self.record.format_version in FORMER_VERSIONS else []
+            if self.folder.name not in (run_id, *former):
+                raise StoreError(f"describes run {run_id}, not the run its folder is named after")
         return spec
 
     @functools.cached_property
     def history(self) -> pl.DataFrame:
         data = self._read(HISTORY_FILE, sizes.history_limit(self.spec))
         with self._blamed(HISTORY_FILE):
-            return contents.parse_history(data, self.spec)
+            return contents.parse_history(data, self.last_step)
 
     @functools.cached_property
     def environment(self) -> Environment:
@@ -166,9 +181,28 @@ class StoredRun:
 
     @functools.cached_property
     def trained(self) -> dict[str, Float32[Tensor, ...]]:
-        data = self._read(TRAINED_FILE, sizes.trained_limit(self.spec))
-        with self._blamed(TRAINED_FILE):
-            return contents.parse_trained(data, self.spec)
+        return self._tensors(TRAINED_FILE, sizes.trained_shapes(self.spec))
+
+    @functools.cached_property
+    def kept(self) -> dict[int, dict[str, Float32[Tensor, ...]]]:
+        """The trained tensors at the kept steps; none where the run has no such file."""
+        shapes = sizes.kept_shapes(self.spec, self.last_step)
+        if bool(shapes) != (KEPT_FILE in self.record.sha256):
+            with self._blamed(RECORD_FILE):
+                raise StoreError(f"lists {'no' if shapes else 'a'} {KEPT_FILE}, unlike what its spec keeps")
+        tensors = self._tensors(KEPT_FILE, shapes) if shapes else {}
+        return contents.by_step(tensors, self.spec, self.last_step)
+
+    @property
+    def last_step(self) -> int:
+        """The step that the run ends at."""
+        with self._blamed(RECORD_FILE):
+            return contents.checked_last_step(self.spec, self.record.stopped_at_step)
+
+    def _tensors(self, name: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Float32[Tensor, ...]]:
+        data = self._read(name, sizes.tensors_limit(shapes))
+        with self._blamed(name):
+            return contents.parse_tensors(data, shapes, self.spec)
 
     def check_fingerprint(self) -> None:
         spec, record = self.spec, self.record
@@ -188,43 +222,6 @@ class StoredRun:
 
     def _blamed(self, name: str) -> contextlib.AbstractContextManager[None]:
         return blame(self.folder / name)
-
-
-@contextlib.contextmanager
-def blame(path: Path) -> Iterator[None]:
-    """Put the file in front of what is wrong with it."""
-    try:
-        yield
-    except StoreError as error:
-        raise type(error)(f"{one_line(path)}: {error}") from error.__cause__
-
-
-def check_version(version: object) -> None:
-    """Refuse a format that is not known.
-
-    Raises:
-        StoreError: as said, with what to do.
-    """
-    if type(version) is not int or version not in KNOWN_VERSIONS:
-        known = ", ".join(map(str, KNOWN_VERSIONS))
-        raise StoreError(
-            f"has format version {one_line(repr(version))}; this rtinterp knows {known}. Update rtinterp to open a "
-            "newer run"
-        )
-
-
-def check_fingerprint(spec: RunSpec, stored: str) -> None:
-    """Draw the frozen tensors from the seed again, in little memory, and compare.
-
-    Raises:
-        StoreError: they are not those that the run was made with.
-    """
-    trained = sizes.trained_shapes(spec)
-    if initial_fingerprint((p for p in spec.parameters() if p.name not in trained), spec.seed) != stored:
-        raise StoreError(
-            f"the body rebuilt from seed {spec.seed} does not have the stored fingerprint; the run was made with "
-            "another initialisation"
-        )
 
 
 def _sha256(data: bytes) -> str:

@@ -25,14 +25,17 @@ def remake_command(run: Run, store: RunStore) -> str:
     options = ["--runs", str(remade), "--device", run.environment.device_type]
     corpus = " --corpus PATH" if isinstance(run.spec.task, LanguageModelling) else ""
     alone = run.environment.n_stacked - len(stack)
-    note = f"  # {alone} run(s) of its stack are not in this store: the last bits may differ" if alone else ""
+    notes = [f"{alone} run(s) of its stack are not in this store: the last bits may differ"] if alone else []
+    if run.stopped_at_step is not None:
+        notes.insert(0, f"trains to the end; the run was stopped at step {run.stopped_at_step}")
+    note = f"  # {'; '.join(notes)}" if notes else ""
     command = shlex.join(["rtinterp", "train", "spec", *specs, *options])
     return f"OMP_NUM_THREADS={run.environment.n_threads} {command}{corpus}{note}"
 
 
 def _stack(run: Run, store: RunStore) -> list[str]:
     """Ids of the runs that were trained in one stack with a run, itself included, by seed; it alone if unknown."""
-    own = store.id_of(run.spec) or run.spec.run_id
+    own = (store.id_of(run.spec) if run.stopped_at_step is None else None) or run.run_id
     if run.environment.n_stacked == 1:
         return [own]
     before_seed = own.rsplit("-seed", 1)[0]

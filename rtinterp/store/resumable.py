@@ -19,6 +19,7 @@ from rtinterp.store.waiting import wait_for
 from rtinterp.training.interruption import Interruption
 from rtinterp.training.loop import DivergenceError, stacks, train_stack_kept
 from rtinterp.training.run import Run
+from rtinterp.training.snapshot import OnEvaluation
 from rtinterp.training.spec import RunSpec
 
 
@@ -71,6 +72,7 @@ class StoreTraining:
 
     Attributes:
         deadline: seconds as of ``time.time()``.
+        on_evaluation: what is called at every evaluation.
         runs: what this call has trained so far.
     """
 
@@ -79,12 +81,13 @@ class StoreTraining:
     progress: bool = True
     deadline: float | None = None
     retry_failed: bool = False
+    on_evaluation: OnEvaluation | None = None
     runs: dict[RunSpec, Run] = dataclasses.field(default_factory=dict)
 
     def train(self, specs: Sequence[RunSpec]) -> dict[RunSpec, Run]:
         """The runs of all specs, of which those are trained that the store lacks; see ``train``."""
         tidy(self.store, retry_failed=self.retry_failed)
-        while todo := missing_stacks(self.store, specs, self.device, retry_failed=self.retry_failed):
+        while todo := self._to_train(specs):
             left = [spec for stack in todo for spec in self.train_stack(stack)]
             wait_for(self.store, left, shown=self.progress)
             # What failed again is not retried again.
@@ -122,7 +125,8 @@ class StoreTraining:
                     except LockLostError as error:
                         warnings.warn(f"{error}; what this process had of it is left to that one", stacklevel=3)
                         busy.update(stack)
-                    done.update(spec for spec in stack if spec in store or spec in keeper.failed)
+                    self.runs |= keeper.stopped_runs
+                    done.update(spec for spec in stack if spec in store or spec in self.runs or spec in keeper.failed)
         return [spec for spec in self._missing(specs) if spec not in done]
 
     def _train_claimed(self, keeper: StackKeeper, interruption: Interruption) -> bool:
@@ -135,6 +139,7 @@ class StoreTraining:
             progress=self.progress,
             deadline=self.deadline,
             interruption=interruption,
+            on_evaluation=self.on_evaluation,
         )
         if runs is None:
             return False
@@ -145,6 +150,12 @@ class StoreTraining:
             self.runs[run.spec] = run
         keeper.end()
         return True
+
+    def _to_train(self, specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
+        """Stacks of what is missing, and has not been stopped by this call."""
+        missing = missing_stacks(self.store, specs, self.device, retry_failed=self.retry_failed)
+        parts = ([spec for spec in stack if spec not in self.runs] for stack in missing)
+        return [part for part in parts if part]
 
     def _missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
         return self.store.missing(specs, retry_failed=self.retry_failed)

@@ -80,10 +80,11 @@ class RunStore:
         Raises:
             StoreError: the folder cannot be written.
         """
-        final = self.path / (self.id_of(run.spec) or run.spec.run_id)
+        stored_as = self.id_of(run.spec) if run.stopped_at_step is None else None
+        final = self.path / (stored_as or run.run_id)
         if final.is_dir():
             return final
-        unfinished = self.path / aside_name(f"{UNFINISHED_PREFIX}{run.spec.run_id}-")
+        unfinished = self.path / aside_name(f"{UNFINISHED_PREFIX}{final.name}-")
         try:
             unfinished.mkdir(parents=True)
             write_run(run, unfinished)

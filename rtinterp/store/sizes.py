@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from rtinterp.store.errors import StoreError
+from rtinterp.training.kept_steps import kept_until
 from rtinterp.training.spec import RunSpec
 
 FLOAT32_BYTES = 4
@@ -37,14 +39,26 @@ def trained_shapes(spec: RunSpec) -> dict[str, tuple[int, ...]]:
     return {parameter.name: parameter.shape for parameter in spec.trained_parameters()}
 
 
-def trained_bytes(spec: RunSpec) -> int:
-    """How many bytes the values of all trained tensors take."""
-    return FLOAT32_BYTES * sum(math.prod(shape) for shape in trained_shapes(spec).values())
+def values_bytes(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """How many bytes the values of tensors of these shapes take."""
+    return FLOAT32_BYTES * sum(math.prod(shape) for shape in shapes.values())
 
 
-def trained_limit(spec: RunSpec) -> int:
-    """The most bytes that the safetensors file of the trained tensors can have."""
-    return trained_bytes(spec) + HEADER_BYTES_PER_TENSOR * (1 + len(trained_shapes(spec)))
+def tensors_limit(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """The most bytes that a safetensors file of tensors of these shapes can have."""
+    return values_bytes(shapes) + HEADER_BYTES_PER_TENSOR * (1 + len(shapes))
+
+
+def kept_shapes(spec: RunSpec, last_step: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of what a run has kept up to its last step: of every trained tensor, as ``kept/STEP/NAME``."""
+    training, shapes = spec.training, trained_shapes(spec)
+    steps = kept_until(training.kept_steps, training.n_steps, last_step)
+    return {kept_name(step, name): shape for step in steps for name, shape in shapes.items()}
+
+
+def kept_name(step: int, name: str) -> str:
+    """The name of a trained tensor at a kept step, in a file."""
+    return f"kept/{step}/{name}"
 
 
 def check_size(spec: RunSpec) -> None:

@@ -23,6 +23,7 @@ TABLE_SCHEMA = {
     "trainable": pl.String,
     "seed": pl.Int64,
     "n_steps": pl.Int64,
+    "stopped_at_step": pl.Int64,
     "batch_size": pl.Int64,
     "test_loss": pl.Float64,
     "test_accuracy": pl.Float64,
@@ -53,18 +54,23 @@ def runs_table(folders: Iterable[Path], *, stacklevel: int = 2) -> pl.DataFrame:
             warnings.warn(f"left out a damaged run: {error}", DamagedRunWarning, stacklevel=stacklevel)
             continue
         last = history.row(-1, named=True)
-        rows.append(_row(folder.name, spec, last["test_loss"], last["test_accuracy"], environment))
+        rows.append(_row(folder.name, spec, last["step"], last["test_loss"], last["test_accuracy"], environment))
     return pl.DataFrame(rows, schema=TABLE_SCHEMA, orient="row")
 
 
 def failures_table(failures: Iterable[Failure]) -> pl.DataFrame:
     """One row per failed run, with the same columns (no loss, no accuracy), the step and the reason."""
-    rows = [(*_row(f.run_id, f.spec, None, None, f.environment), f.step, f.reason) for f in failures]
+    rows = [(*_row(f.run_id, f.spec, None, None, None, f.environment), f.step, f.reason) for f in failures]
     return pl.DataFrame(rows, schema=FAILURE_SCHEMA, orient="row")
 
 
 def _row(
-    run_id: str, spec: RunSpec, loss: float | None, accuracy: float | None, environment: Environment
+    run_id: str,
+    spec: RunSpec,
+    last_step: int | None,
+    loss: float | None,
+    accuracy: float | None,
+    environment: Environment,
 ) -> tuple[object, ...]:
     return (
         run_id,
@@ -75,6 +81,7 @@ def _row(
         spec.trainable,
         spec.seed,
         spec.training.n_steps,
+        None if last_step == spec.training.n_steps else last_step,
         spec.training.batch_size,
         loss,
         accuracy,

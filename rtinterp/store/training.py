@@ -12,6 +12,7 @@ from rtinterp.store.run_store import RunStore
 from rtinterp.training.environment import resolve_device
 from rtinterp.training.loop import stacks, train_stack
 from rtinterp.training.run import Run
+from rtinterp.training.snapshot import OnEvaluation
 from rtinterp.training.spec import RunSpec
 
 StoreOrPath = RunStore | str | os.PathLike[str]
@@ -27,6 +28,7 @@ def train(
     device: str | None = None,
     progress: bool = True,
     retry_failed: bool = False,
+    on_evaluation: OnEvaluation | None = None,
 ) -> Run: ...
 @overload
 def train(
@@ -36,6 +38,7 @@ def train(
     device: str | None = None,
     progress: bool = True,
     retry_failed: bool = False,
+    on_evaluation: OnEvaluation | None = None,
 ) -> list[Run]: ...
 def train(
     specs: RunSpec | Iterable[RunSpec],
@@ -44,6 +47,7 @@ def train(
     device: str | None = None,
     progress: bool = True,
     retry_failed: bool = False,
+    on_evaluation: OnEvaluation | None = None,
 ) -> Run | list[Run]:
     """Train one run or several; the runs come back in the order of their specs.
 
@@ -55,6 +59,11 @@ def train(
         device: ``"cpu"`` or ``"cuda"``; CUDA where there is one if None.
         progress: show a progress bar on stderr.
         retry_failed: train runs again that diverged before.
+        on_evaluation: called with a ``Snapshot`` of every model at every evaluation: step, metrics, trained tensors.
+            Its ``stop()`` ends the run there, which is stored and handed over as a run that was stopped at that step;
+            the spec still counts as missing. It changes nothing else. An exception of it leaves a checkpoint, from
+            which the same call goes on at the next step. It sees no evaluations of runs that are loaded, nor those
+            before the checkpoint that a training goes on from.
 
     Raises:
         TypeError: what is given is no spec, or no store.
@@ -65,14 +74,21 @@ def train(
         KeyboardInterrupt: the training was interrupted; the message says what was kept.
     """
     if isinstance(specs, RunSpec):
-        return train([specs], store=store, device=device, progress=progress, retry_failed=retry_failed)[0]
+        return train(
+            [specs],
+            store=store,
+            device=device,
+            progress=progress,
+            retry_failed=retry_failed,
+            on_evaluation=on_evaluation,
+        )[0]
     wanted, opened, resolved = _checked_specs(specs), _opened(store), resolve_device(device)
     try:
         if opened is None:
-            trained = [train_stack(stack, resolved, progress) for stack in stacks(wanted, resolved)]
+            trained = [train_stack(stack, resolved, progress, on_evaluation) for stack in stacks(wanted, resolved)]
             runs = {run.spec: run for stack in trained for run in stack}
         else:
-            training = StoreTraining(opened, resolved, progress=progress, retry_failed=retry_failed)
+            training = StoreTraining(opened, resolved, progress, None, retry_failed, on_evaluation)
             runs = training.train(wanted)
     except KeyboardInterrupt:
         # Its many lines of traceback say nothing, this one says how to go on.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rtinterp.store.errors import StoreError, UnregisteredError, explain, one_line
-from rtinterp.store.record import RUN_FILES, StoredRun
+from rtinterp.store.record import StoredRun
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +50,9 @@ def verify_run(folder: Path) -> Verdict:
         lambda: stored.history,
         lambda: stored.environment,
         lambda: stored.trained,
+        lambda: stored.kept,
         stored.check_fingerprint,
-        lambda: _check_nothing_else(folder),
+        lambda: _check_nothing_else(folder, stored.files),
     )
     # A fault in the record or the spec shows in every check that needs them.
     errors = [error for check in checks if (error := _error(check)) is not None]
@@ -68,12 +69,12 @@ def _error(check: Callable[[], object]) -> StoreError | None:
     return None
 
 
-def _check_nothing_else(folder: Path) -> None:
-    """A run is its five files: nothing that nobody listed can hide beside them."""
+def _check_nothing_else(folder: Path, files: set[str]) -> None:
+    """A run is its files: nothing that nobody listed can hide beside them."""
     if folder.is_symlink():
         return  # said already, and what it leads to is not looked at
     try:
-        extra = sorted(one_line(entry.name) for entry in folder.iterdir() if entry.name not in RUN_FILES)
+        extra = sorted(one_line(entry.name) for entry in folder.iterdir() if entry.name not in files)
     except OSError as error:
         raise StoreError(f"{one_line(folder)}: cannot be read: {explain(error)}") from error
     if extra:

@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from rtinterp.strict import STRICT
+from rtinterp.training.run import Run
 
 NotNegative = Annotated[int, Field(ge=0)]
 
@@ -57,6 +58,7 @@ class CheckpointFacts:
         device: kind of device; a generator's state means nothing on another.
         seconds: spent on training so far.
         diverged: by run id.
+        stopped: the step at which a run was stopped, by run id; what came of it is kept elsewhere.
     """
 
     format_version: Literal[1]
@@ -68,6 +70,7 @@ class CheckpointFacts:
     n_places: NotNegative
     seconds: float
     diverged: dict[str, Divergence]
+    stopped: dict[str, NotNegative] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +79,8 @@ class Checkpoint:
 
     Attributes:
         tensors: those of ``EngineState``, on the CPU; ``losses`` ``[step model]`` since the last evaluation, and the
-            history so far: ``history_steps`` ``[row]`` and ``history`` ``[row model 3]``.
+            history so far: ``history_steps`` ``[row]`` and ``history`` ``[row model 3]``; trained tensors at kept steps
+            as ``kept/STEP/MODEL/NAME``.
     """
 
     facts: CheckpointFacts
@@ -100,3 +104,6 @@ class Keeper(Protocol):
 
     def diverged(self, run_id: str, divergence: Divergence, seconds: float) -> None:
         """Told once for every model that cannot be finished; the others go on."""
+
+    def stopped(self, run_id: str, step: int, run: Run | None) -> None:
+        """Told once for every model that is stopped; the others go on. None for what was told before a checkpoint."""

@@ -13,6 +13,7 @@ from rtinterp.training.checkpoint import Keeper
 from rtinterp.training.interruption import Interruption
 from rtinterp.training.progress import TrainingProgress
 from rtinterp.training.run import Run
+from rtinterp.training.snapshot import OnEvaluation
 from rtinterp.training.spec import RunSpec, spec_to_json
 from rtinterp.training.stack import StackTraining
 
@@ -36,19 +37,22 @@ def stacks(specs: Iterable[RunSpec], device: torch.device) -> list[list[RunSpec]
     return found
 
 
-def train_stack(specs: Sequence[RunSpec], device: torch.device, progress: bool) -> list[Run]:
-    """Train specs that differ in their seed alone in one stack.
+def train_stack(
+    specs: Sequence[RunSpec], device: torch.device, progress: bool, on_evaluation: OnEvaluation | None = None
+) -> list[Run]:
+    """Train specs that differ in their seed alone in one stack; first come those that the callback stops.
 
     Raises:
         DivergenceError: one of them diverged.
     """
-    training = StackTraining(specs, device)
+    training, stopped = StackTraining(specs, device), []
     with TrainingProgress(training.specs[0], len(training.specs), shown=progress) as bar:
         while not training.finished:
             _, diverged = training.advance(bar)
             for model, divergence in diverged.items():
                 raise DivergenceError(f"{divergence.reason}. Spec: {training.specs[model]}")
-    return training.runs()
+            stopped.extend(training.watch(on_evaluation))
+    return [*stopped, *training.runs()]
 
 
 def train_stack_kept(
@@ -59,6 +63,7 @@ def train_stack_kept(
     progress: bool = True,
     deadline: float | None = None,
     interruption: Interruption | None = None,
+    on_evaluation: OnEvaluation | None = None,
 ) -> list[Run] | None:
     """Train a stack that may be cut off: it goes on from the newest checkpoint and leaves new ones.
 
@@ -66,11 +71,12 @@ def train_stack_kept(
         deadline: seconds as of ``time.time()``; when it is about to pass, a checkpoint is written. At least one step is
             taken before.
         interruption: when it is requested, a checkpoint is written and the interrupt raised.
+        on_evaluation: called for every model at every evaluation; an exception of it is raised after a checkpoint.
 
     Returns:
-        The finished runs without those that diverged; None if the deadline came first.
+        The finished runs without those that diverged or were stopped; None if the deadline came first.
     """
-    training = _continued(specs, device, keeper)
+    training = _continued(specs, device, keeper, on_evaluation)
     slowest = slowest_save = 0.0
     with TrainingProgress(training.specs[0], len(training.specs), shown=progress) as bar:
         while not training.finished:
@@ -78,6 +84,7 @@ def train_stack_kept(
             train_loss, diverged = training.advance(bar)
             for model, divergence in diverged.items():
                 keeper.diverged(training.specs[model].run_id, divergence, training.seconds)
+            _show(training, on_evaluation, keeper)
             keeper.tell(training.step, train_loss)
             saved = time.perf_counter()
             slowest = max(slowest, saved - start)
@@ -94,7 +101,18 @@ def train_stack_kept(
     return training.runs()
 
 
-def _continued(specs: Sequence[RunSpec], device: torch.device, keeper: Keeper) -> StackTraining:
+def _show(training: StackTraining, on_evaluation: OnEvaluation | None, keeper: Keeper) -> None:
+    try:
+        for run in training.watch(on_evaluation):
+            keeper.stopped(run.spec.run_id, run.last_step, run)
+    except Exception:
+        keeper.save(training.checkpoint())
+        raise
+
+
+def _continued(
+    specs: Sequence[RunSpec], device: torch.device, keeper: Keeper, on_evaluation: OnEvaluation | None
+) -> StackTraining:
     for checkpoint in keeper.saved():
         training = StackTraining(specs, device)
         try:
@@ -102,5 +120,10 @@ def _continued(specs: Sequence[RunSpec], device: torch.device, keeper: Keeper) -
         except ValueError as error:
             warnings.warn(f"left out a checkpoint of {specs[0].run_id}: {error}", stacklevel=2)
             continue
+        if on_evaluation is None:
+            # Nobody stops anything now: what was stopped has gone on in its stack, and is finished with the others.
+            training.stopped.clear()
+        for model, step in training.stopped.items():
+            keeper.stopped(specs[model].run_id, step, None)
         return training
     return StackTraining(specs, device)

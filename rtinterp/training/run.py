@@ -31,6 +31,8 @@ class Run:
             before), ``test_loss`` (nats), ``test_accuracy`` (in [0, 1]).
         fingerprint: hash of the frozen tensors.
         environment: what it ran on, and for how long.
+        stopped_at_step: the step at which it was stopped, or as of which it is looked at; None for a finished run.
+        kept: the trained tensors at the kept steps, by step, the earliest first.
     """
 
     spec: RunSpec
@@ -38,16 +40,62 @@ class Run:
     history: pl.DataFrame
     fingerprint: str
     environment: Environment
+    stopped_at_step: int | None = None
+    kept: Mapping[int, Mapping[str, Float[Tensor, ...]]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str:
+        """The id of the spec; of a run that was stopped, it says where."""
+        return stopped_run_id(self.spec, self.stopped_at_step)
+
+    @property
+    def last_step(self) -> int:
+        """Optimiser steps that made this run's tensors."""
+        return self.spec.training.n_steps if self.stopped_at_step is None else self.stopped_at_step
+
+    @property
+    def kept_steps(self) -> tuple[int, ...]:
+        """Steps of which ``at`` gives the run."""
+        return tuple(self.kept)
+
+    def at(self, step: int) -> Run:
+        """The run as it stood after ``step`` steps, with the history up to there.
+
+        Raises:
+            ValueError: the trained tensors of that step were not kept.
+        """
+        if step == self.last_step:
+            return self
+        if step not in self.kept:
+            kept = ", ".join(map(str, self.kept)) or "none; TrainSpec(kept_steps=...) keeps some while a run trains"
+            raise ValueError(f"{self.run_id} did not keep step {step}; kept steps: {kept}")
+        return dataclasses.replace(
+            self,
+            trained=self.kept[step],
+            history=self.history.filter(pl.col("step") <= step),
+            stopped_at_step=step,
+            kept={earlier: tensors for earlier, tensors in self.kept.items() if earlier <= step},
+        )
 
     @property
     def test_accuracy(self) -> float:
         """Fraction of scored test predictions that are right after the last step, in [0, 1]."""
-        return self.history["test_accuracy"][-1]
+        return self._measured("test_accuracy")
 
     @property
     def test_loss(self) -> float:
         """Mean loss of the scored test predictions after the last step, in nats."""
-        return self.history["test_loss"][-1]
+        return self._measured("test_loss")
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether the history reaches the last step, which a kept step between two evaluations does not."""
+        return len(self.history) > 0 and self.history["step"][-1] == self.last_step
+
+    def _measured(self, column: str) -> float:
+        if not self.is_evaluated:
+            raise ValueError(f"{self.run_id} was not evaluated at step {self.last_step}; measure run.model instead")
+        return self.history[column][-1]
 
     @functools.cached_property
     def model(self) -> HookedRootModule:
@@ -66,4 +114,10 @@ class Run:
         return dict(self.spec.model_tensors({**initialise(frozen, self.spec.seed), **self.trained}))
 
     def __repr__(self) -> str:
-        return f"Run({self.spec.run_id}, test_accuracy={self.test_accuracy:.4f})"
+        accuracy = f", test_accuracy={self.test_accuracy:.4f}" if self.is_evaluated else ""
+        return f"Run({self.run_id}{accuracy})"
+
+
+def stopped_run_id(spec: RunSpec, stopped_at_step: int | None) -> str:
+    """The id of a run of a spec; None for one that is finished."""
+    return spec.run_id if stopped_at_step is None else f"{spec.run_id}-stopped-at-{stopped_at_step}"

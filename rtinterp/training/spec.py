@@ -22,12 +22,13 @@ from rtinterp.models.regimes import Trainable, canonical, parse, trained_paramet
 from rtinterp.registry import Registry
 from rtinterp.strict import STRICT
 from rtinterp.tasks import TASKS, Task
+from rtinterp.training.kept_steps import KeptSteps
 from rtinterp.training.part_json import check_comes_back, complete, part_fields
 
 RUN_ID_HASH_CHARACTERS = 12
 MAX_LAYERS = 1000
 #: What every run id is computed with: how a run is watched does not change it.
-UNWATCHED = {"steps_per_evaluation": 100}
+UNWATCHED = {"steps_per_evaluation": 100, "kept_steps": "none"}
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 # Minus zero equals zero and must not make another run id.
@@ -82,6 +83,9 @@ class TrainSpec:
         max_grad_norm: gradients are scaled down to this global norm.
         steps_per_evaluation: the test set is measured every so many steps, and after the last. It takes no part in
             equality nor in the run id.
+        kept_steps: at which steps the trained tensors are kept beside those of the end: ``"none"``; ``"log"``, step 0
+            (before the first), every power of two and the last; or a tuple of rising steps. It takes no part in
+            equality nor in the run id.
         precision: of matrix products: ``"float32"``; ``"tf32"`` (CUDA), float32 with products rounded to 10 bits; or
             ``"bfloat16"`` between the embeddings. Embeddings, norms, softmax, recurrent states, logits, optimiser and
             evaluation are float32 in all three.
@@ -101,6 +105,13 @@ class TrainSpec:
     adam_eps: Annotated[float, Field(gt=0.0)] = 1e-8
     steps_per_evaluation: AtLeastOne = dataclasses.field(default=100, compare=False)
     precision: Precision = "float32"
+    kept_steps: KeptSteps = dataclasses.field(default="none", compare=False)
+
+    @model_validator(mode="after")
+    def _no_kept_step_after_the_last(self) -> TrainSpec:
+        if not isinstance(self.kept_steps, str) and self.kept_steps[-1] > self.n_steps:
+            raise ValueError(f"kept_steps: step {self.kept_steps[-1]} is after the last, {self.n_steps}")
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -131,14 +142,12 @@ class RunSpec:
     @property
     def run_id(self) -> str:
         """Readable parts, then a hash of every field but those that say how a run is watched: equal for equal specs."""
-        fields = _fields(self)
-        fields["training"] |= UNWATCHED
-        return self.id_beginning + _digest(_to_json(fields))
+        return self.id_beginning + _digest(_to_json(self, UNWATCHED))
 
     @property
     def former_run_id(self) -> str:
         """The id by the rule of format versions 1 and 2, whose hash covers ``steps_per_evaluation`` too."""
-        return self.id_beginning + _digest(spec_to_json(self))
+        return self.id_beginning + _digest(_to_json(self, {"kept_steps": "none"}))
 
     @property
     def id_beginning(self) -> str:
@@ -194,17 +203,18 @@ class RunSpec:
 
 def spec_to_json(spec: RunSpec) -> str:
     """Canonical JSON: every field, sorted, nothing derived."""
-    return _to_json(_fields(spec))
+    return _to_json(spec, {})
 
 
-def _fields(spec: RunSpec) -> dict[str, Any]:
+def _to_json(spec: RunSpec, training: Mapping[str, Any]) -> str:
+    """As if the training had these values; without the kept steps where there are none, as in earlier formats."""
     fields = dataclasses.asdict(spec)
+    fields["training"] |= training
+    if fields["training"]["kept_steps"] == "none":
+        del fields["training"]["kept_steps"]
     parts = {"task": spec.task, "model": spec.model, "parametrisation": spec.parametrisation}
     del fields["parametrisation"]
-    return fields | {name: part_fields(part) for name, part in parts.items() if part is not None}
-
-
-def _to_json(fields: Mapping[str, Any]) -> str:
+    fields |= {name: part_fields(part) for name, part in parts.items() if part is not None}
     return json.dumps(fields, sort_keys=True, indent=2, allow_nan=False)
 
 
@@ -230,6 +240,7 @@ def spec_from_json(text: str) -> RunSpec:
             raise ValueError(f"a run spec needs an object under {part!r}, found {fields.get(part)!r}")
     classes = {part: registry.named(fields[part].pop("name", None)) for part, registry in registries.items()}
     classes["training"] = TrainSpec
+    fields["training"].setdefault("kept_steps", "none")
     made = {part: complete(cls, fields[part]) for part, cls in classes.items()}
     return complete(RunSpec, {"parametrisation": None, **fields, **made})
 

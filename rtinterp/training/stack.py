@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import polars as pl
 import torch
@@ -12,8 +13,10 @@ import torch
 from rtinterp.training.checkpoint import Checkpoint, CheckpointFacts, Divergence, EngineState
 from rtinterp.training.engine import Engine
 from rtinterp.training.environment import describe_environment
+from rtinterp.training.kept_tensors import KeptTensors
 from rtinterp.training.progress import TrainingProgress
 from rtinterp.training.run import Run
+from rtinterp.training.snapshot import OnEvaluation, Snapshot, Visit
 from rtinterp.training.spec import RunSpec
 
 HISTORY_SCHEMA = {"step": pl.Int64, "train_loss": pl.Float64, "test_loss": pl.Float64, "test_accuracy": pl.Float64}
@@ -25,22 +28,26 @@ EXPLODED_NORM = 1e10
 class StackTraining:
     """Trains specs that differ in their seed alone, in one stack.
 
-    A model that diverges stays in the stack, where it costs what it did and reaches nothing of the others: those end as
-    they would have ended beside it.
+    A model that diverges or is stopped stays in the stack, where it costs what it did and reaches none of the others:
+    those end as they would have ended beside it.
 
     Attributes:
         diverged: why models cannot be finished, by their place in the stack.
+        stopped: the steps at which models were stopped, by their place.
     """
 
     def __init__(self, specs: Sequence[RunSpec], device: torch.device) -> None:
         self.specs = list(specs)
         self.diverged: dict[int, Divergence] = {}
+        self.stopped: dict[int, int] = {}
         self._device = device
         self._start = time.perf_counter()
         self._engine = Engine(self.specs, device)
         self._n_steps = specs[0].training.n_steps
         self._losses: list[list[float]] = []
         self._history: list[tuple[int, list[tuple[float, float, float]]]] = []
+        self._kept = KeptTensors(self.specs, self._engine.trained_tensors)
+        self._kept.keep(self.step)
 
     @property
     def step(self) -> int:
@@ -49,7 +56,7 @@ class StackTraining:
 
     @property
     def finished(self) -> bool:
-        return self.step >= self._n_steps or len(self.diverged) == len(self.specs)
+        return self.step >= self._n_steps or not self._in_training()
 
     @property
     def seconds(self) -> float:
@@ -65,6 +72,7 @@ class StackTraining:
         losses = self._engine.step().tolist()
         norms = self._engine.gradient_norms.tolist()
         self._losses.append(losses)
+        self._kept.keep(self.step)
         new = {}
         for model, (loss, norm) in enumerate(zip(losses, norms, strict=True)):
             if not math.isfinite(loss):
@@ -75,7 +83,7 @@ class StackTraining:
         if self._evaluates_at(self.step):
             accuracies, of_test = self._evaluate()
             new = {**of_test, **new}
-        new = {model: divergence for model, divergence in new.items() if model not in self.diverged}
+        new = {model: divergence for model, divergence in new.items() if model in self._in_training()}
         self.diverged |= new
         train_loss = self._mean_of_sound(losses)
         if train_loss is not None:
@@ -83,13 +91,24 @@ class StackTraining:
         return train_loss, new
 
     def runs(self) -> list[Run]:
-        """The finished runs, without those that diverged."""
-        environment = describe_environment(self._device, self.specs, self.seconds)
-        return [
-            Run(spec, self._engine.trained_tensors(model), self._history_of(model), fingerprint, environment)
-            for model, (spec, fingerprint) in enumerate(zip(self.specs, self._engine.fingerprints, strict=True))
-            if model not in self.diverged
-        ]
+        """The finished runs, without those that diverged or were stopped."""
+        return self._runs(self._in_training(), stopped_at_step=None)
+
+    def watch(self, on_evaluation: OnEvaluation | None) -> Iterator[Run]:
+        """Show every model that still trains, if it has just been evaluated, and give the runs that are stopped.
+
+        A model counts as stopped only when the next one is asked for: whoever asks has then kept its run.
+        """
+        if on_evaluation is None or not self._history or self._history[-1][0] != self.step:
+            return
+        for model in self._in_training():
+            metrics = dict(zip(list(HISTORY_SCHEMA)[1:], self._history[-1][1][model], strict=True))
+            visit = Visit(functools.partial(self._engine.trained_tensors, model))
+            on_evaluation(Snapshot(self.specs[model], self.step, metrics, visit))
+            visit.is_over = True
+            if visit.asked_to_stop and self.step < self._n_steps:
+                yield from self._runs([model], stopped_at_step=self.step)
+                self.stopped[model] = self.step
 
     def checkpoint(self) -> Checkpoint:
         """All that the steps to come depend on, and all that came of those so far."""
@@ -104,10 +123,12 @@ class StackTraining:
             n_places=engine.n_places,
             seconds=self.seconds,
             diverged={self.specs[model].run_id: divergence for model, divergence in self.diverged.items()},
+            stopped={self.specs[model].run_id: step for model, step in self.stopped.items()},
         )
         history = [row for _, row in self._history]
         tensors = {
             **engine.tensors,
+            **self._kept.tensors(),
             "losses": torch.tensor(self._losses, dtype=torch.float64).view(-1, n_models),
             "history_steps": torch.tensor([step for step, _ in self._history], dtype=torch.int64),
             "history": torch.tensor(history, dtype=torch.float64).view(-1, n_models, 3),
@@ -133,9 +154,30 @@ class StackTraining:
             rows = zip(tensors["history_steps"].tolist(), tensors["history"].tolist(), strict=True)
             self._history = [(step, [tuple(of_model) for of_model in row]) for step, row in rows]
             self.diverged = {facts.run_ids.index(run_id): divergence for run_id, divergence in facts.diverged.items()}
+            self.stopped = {facts.run_ids.index(run_id): step for run_id, step in facts.stopped.items()}
+            self._kept.restore(tensors, self._engine.trained, self.step)
         except KeyError as error:
             raise ValueError(f"has no tensor {error}") from error
         self._start -= facts.seconds
+
+    def _in_training(self) -> list[int]:
+        """The places of the models that have neither diverged nor been stopped."""
+        return [model for model in range(len(self.specs)) if model not in self.diverged and model not in self.stopped]
+
+    def _runs(self, models: Iterable[int], stopped_at_step: int | None) -> list[Run]:
+        environment = describe_environment(self._device, self.specs, self.seconds)
+        return [
+            Run(
+                self.specs[model],
+                self._engine.trained_tensors(model),
+                self._history_of(model),
+                self._engine.fingerprints[model],
+                environment,
+                stopped_at_step,
+                self._kept.of(model),
+            )
+            for model in models
+        ]
 
     def _evaluates_at(self, step: int) -> bool:
         return step % self.specs[0].training.steps_per_evaluation == 0 or step == self._n_steps
@@ -160,8 +202,8 @@ class StackTraining:
         return accuracies, new
 
     def _mean_of_sound(self, values: Sequence[float]) -> float | None:
-        """Over the models that have not diverged."""
-        sound = [value for model, value in enumerate(values) if model not in self.diverged]
+        """Over the models that still train."""
+        sound = [values[model] for model in self._in_training()] if values else []
         return _mean(sound) if sound else None
 
     def _divergence(self, what: str) -> Divergence:

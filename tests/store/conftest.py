@@ -18,6 +18,12 @@ def runs() -> dict[str, Run]:
     return {run.spec.trainable: run for run in train(specs, device="cpu", progress=False)}
 
 
+@pytest.fixture(scope="session")
+def keeping() -> Run:
+    """A finished run that has kept steps; do not modify."""
+    return train(tiny_spec(seed=2, kept_steps=(0, 1, 2)), device="cpu", progress=False)
+
+
 @pytest.fixture
 def store(tmp_path: Path, runs: dict[str, Run]) -> RunStore:
     """All of the runs, saved."""

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hypothesis import strategies as st
-from store_references import FILES
 
 from rtinterp.training.spec import spec_from_json
 
@@ -138,14 +137,16 @@ def safetensors_changes(draw: st.DrawFn) -> Change:
 
 def changes(name: str) -> st.SearchStrategy[Change]:
     """What can become of the file of that name."""
-    own = {"history.csv": history_changes(), "trained.safetensors": safetensors_changes()}.get(name, json_changes())
+    tensors = safetensors_changes()
+    others = {"history.csv": history_changes(), "trained.safetensors": tensors, "kept.safetensors": tensors}
+    own = others.get(name, json_changes())
     return st.one_of(own, own, byte_changes())
 
 
 def reseal(files: dict[str, bytes]) -> tuple[str | None, dict[str, bytes]]:
     """What a forger would do: hashes that fit, and the run id that the spec now has, if it has one."""
     record = json.loads(files["run.json"])
-    record["sha256"] = {name: hashlib.sha256(files[name]).hexdigest() for name in FILES[:-1]}
+    record["sha256"] = {name: hashlib.sha256(files[name]).hexdigest() for name in files if name != "run.json"}
     try:
         run_id = spec_from_json(files["spec.json"].decode()).run_id
     except (ValueError, TypeError, RecursionError, AttributeError):

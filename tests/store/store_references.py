@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import safetensors.torch
@@ -17,12 +17,15 @@ from rtinterp.training.run import Run
 from rtinterp.training.spec import RunSpec, TrainSpec
 
 FILES = ("spec.json", "history.csv", "trained.safetensors", "environment.json", "run.json")
+#: Of a run that keeps steps.
+KEEPING_FILES = ("kept.safetensors", *FILES)
 
 Damage = Callable[[Path], None]
 
 
-def tiny_spec(trainable: str = "embeddings", seed: int = 0, p: int = 5) -> RunSpec:
-    training = TrainSpec(n_steps=4, batch_size=4, n_warmup_steps=0, learning_rate=1e-2, steps_per_evaluation=2)
+def tiny_spec(trainable: str = "embeddings", seed: int = 0, p: int = 5, **training_fields: object) -> RunSpec:
+    fields = {"n_warmup_steps": 0, "learning_rate": 1e-2, "steps_per_evaluation": 2, **training_fields}
+    training = TrainSpec(n_steps=4, batch_size=4, **fields)
     return RunSpec(ModularAddition(p=p), ModelSpec(d_model=8), training, trainable, seed)
 
 
@@ -30,18 +33,24 @@ def same(left: Run, right: Run) -> bool:
     """Everything that is stored is equal, bit for bit."""
     return (
         (left.spec, left.fingerprint, left.environment) == (right.spec, right.fingerprint, right.environment)
+        and (left.stopped_at_step, left.kept_steps) == (right.stopped_at_step, right.kept_steps)
         and left.history.equals(right.history)
         and left.history.schema == right.history.schema
-        and left.trained.keys() == right.trained.keys()
-        and all(torch.equal(tensor, right.trained[name]) for name, tensor in left.trained.items())
+        and same_tensors(left.trained, right.trained)
+        and all(same_tensors(trained, right.kept[step]) for step, trained in left.kept.items())
     )
+
+
+def same_tensors(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(tensor, right[name]) for name, tensor in left.items())
 
 
 def reseal(folder: Path) -> None:
     """Make the recorded hashes those of the files as they are now."""
 
     def refresh(record: dict) -> None:
-        record["sha256"] = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES[:-1]}
+        files = [path for path in folder.iterdir() if path.name != "run.json"]
+        record["sha256"] = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
     edit_json("run.json", refresh)(folder)
 
@@ -76,6 +85,7 @@ def as_format(version: int) -> Damage:
 
     def apply(folder: Path) -> None:
         resealed(edit_json("environment.json", without_later))(folder)
+        edit_json("run.json", lambda fields: fields.pop("stopped_at_step"))(folder)
         edit_json("run.json", lambda fields: fields.update(format_version=version))(folder)
 
     return apply

@@ -16,7 +16,7 @@ import torch
 from hostile_references import byte_changes, changes, reseal, safetensors_changes, snapshot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_references import FILES, same
+from store_references import KEEPING_FILES, same
 
 from rtinterp.store import RunStore, StoreError
 from rtinterp.store.contents import METADATA, split_header
@@ -39,13 +39,13 @@ def tried(quick: int, slow: int) -> Callable:
         counts = [pytest.param(quick, id="quick"), pytest.param(slow, id="thorough", marks=pytest.mark.slow)]
 
         @pytest.mark.parametrize("n_inputs", counts)
-        def test(n_inputs: int, pristine: dict[str, bytes], runs: dict[str, Run]) -> None:
+        def test(n_inputs: int, pristine: dict[str, bytes], keeping: Run) -> None:
             suppressed = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example)
             limits = settings(
                 max_examples=n_inputs, derandomize=True, deadline=None, database=None, suppress_health_check=suppressed
             )
             before = peak_memory_bytes(CPU) or 0
-            limits(check)(pristine=pristine, saved=runs["embeddings"])
+            limits(check)(pristine=pristine, saved=keeping)
             assert (peak_memory_bytes(CPU) or 0) - before < MAX_GROWTH_BYTES
 
         test.__doc__ = check.__doc__
@@ -55,11 +55,11 @@ def tried(quick: int, slow: int) -> Callable:
 
 
 @pytest.fixture(scope="session")
-def pristine(runs: dict[str, Run], tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def pristine(keeping: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The files of a run."""
     folder = tmp_path_factory.mktemp("pristine")
-    write_run(runs["embeddings"], folder)
-    return {name: (folder / name).read_bytes() for name in FILES}
+    write_run(keeping, folder)
+    return {name: (folder / name).read_bytes() for name in KEEPING_FILES}
 
 
 def opened(run_id: str, files: dict[str, bytes]) -> tuple[Run | None, tuple[str, ...]]:
@@ -98,7 +98,11 @@ def check_sound(run: Run) -> None:
     """What everything else relies on."""
     assert all(tensor.dtype == torch.float32 and bool(tensor.isfinite().all()) for tensor in run.trained.values())
     assert {name: tuple(tensor.shape) for name, tensor in run.trained.items()} == trained_shapes(run.spec)
-    assert run.history["step"][-1] == run.spec.training.n_steps
+    assert run.history["step"][-1] == run.last_step
+    for step, trained in run.kept.items():
+        assert 0 <= step <= run.last_step
+        assert all(bool(tensor.isfinite().all()) for tensor in trained.values())
+        assert {name: tuple(tensor.shape) for name, tensor in trained.items()} == trained_shapes(run.spec)
     assert 0 <= run.test_accuracy <= 1
     repr(run)
 
@@ -107,7 +111,7 @@ def check_sound(run: Run) -> None:
 @given(data=st.data())
 def test_damage_is_told_or_harmless(data: st.DataObject, pristine: dict[str, bytes], saved: Run) -> None:
     """One file is damaged, and the hashes tell."""
-    name = data.draw(st.sampled_from(FILES))
+    name = data.draw(st.sampled_from(KEEPING_FILES))
     files = {**pristine, name: data.draw(changes(name))(pristine[name])}
     run, faults = opened(saved.spec.run_id, files)
     assert (run is None) == bool(faults)
@@ -121,7 +125,7 @@ def test_damage_is_told_or_harmless(data: st.DataObject, pristine: dict[str, byt
 def test_forgery_is_told_or_a_sound_run(data: st.DataObject, pristine: dict[str, bytes], saved: Run) -> None:
     """Files are changed and the hashes made to fit, so that every parser behind them is reached."""
     files = dict(pristine)
-    for name in data.draw(st.lists(st.sampled_from(FILES[:-1]), min_size=1, max_size=2, unique=True)):
+    for name in data.draw(st.lists(st.sampled_from(KEEPING_FILES[:-1]), min_size=1, max_size=2, unique=True)):
         files[name] = data.draw(changes(name))(files[name])
     run_id, files = reseal(files)
     usable = run_id is not None and len(run_id) < 200
@@ -166,9 +170,9 @@ def forged(whole: bytes, part: str, data: st.DataObject) -> bytes:
     return len(text).to_bytes(8, "little") + text + whole[start:]
 
 
-def test_sealing_again_is_no_damage(pristine: dict[str, bytes], runs: dict[str, Run]) -> None:
+def test_sealing_again_is_no_damage(pristine: dict[str, bytes], keeping: Run) -> None:
     """What is refused above is refused for itself, not for how it was sealed."""
     run_id, files = reseal({**pristine, "spec.json": json.dumps(json.loads(pristine["spec.json"])).encode()})
     run, faults = opened(run_id, files)
     assert not faults
-    assert same(run, runs["embeddings"])
+    assert same(run, keeping)

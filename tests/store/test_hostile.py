@@ -14,7 +14,7 @@ import pytest
 import safetensors.torch
 import torch
 from hostile_references import reseal, snapshot
-from store_references import FILES
+from store_references import KEEPING_FILES
 
 from rtinterp.cli import main
 from rtinterp.store import RunStore, StoreError
@@ -51,19 +51,19 @@ def remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", KEEPING_FILES)
 @pytest.mark.parametrize("put", [link_to_copy, pipe, device, loop], ids=["link", "pipe", "device", "loop"])
 def test_nothing_but_a_file_is_read(
-    store: RunStore, runs: dict[str, Run], name: str, put: Callable[[Path], None]
+    store: RunStore, runs: dict[str, Run], keeping: Run, name: str, put: Callable[[Path], None]
 ) -> None:
-    run_id = runs["embeddings"].spec.run_id
+    run_id = store.save(keeping).name
     put(store.path / run_id / name)
     with pytest.raises(StoreError, match=r"symbolic link|not a regular file"):
         store.load(run_id)
     assert any(name in fault for fault in verify_run(store.path / run_id).faults)
-    if name != "trained.safetensors":  # which the table does not read
+    if not name.endswith(".safetensors"):  # which the table does not read
         with pytest.warns(DamagedRunWarning, match=name):
-            assert len(store.table()) == 2
+            assert len(store.table()) == 3
     assert store.load(runs["all"].spec.run_id).spec == runs["all"].spec
 
 
@@ -185,19 +185,19 @@ for file in sorted(Path(sys.argv[2]).iterdir()):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits memory as Linux does")
-def test_claims_take_no_memory(runs: dict[str, Run], tmp_path: Path) -> None:
+def test_claims_take_no_memory(keeping: Run, tmp_path: Path) -> None:
     """Under a limit of memory, every file that claims gigabytes is a StoreError."""
     pristine = RunStore(tmp_path / "pristine")
-    files = {path.name: path.read_bytes() for path in pristine.save(runs["embeddings"]).iterdir()}
+    files = {path.name: path.read_bytes() for path in pristine.save(keeping).iterdir()}
     stores = tmp_path / "stores"
     for number, changed in enumerate(bombs(files)):
         run_id, sealed = reseal(changed)
-        folder = stores / str(number) / (run_id or runs["embeddings"].spec.run_id)
+        folder = stores / str(number) / (run_id or keeping.spec.run_id)
         folder.mkdir(parents=True)
         for name, data in sealed.items():
             (folder / name).write_bytes(data)
-    for name in FILES:
-        sparse = stores / name / runs["embeddings"].spec.run_id
+    for name in KEEPING_FILES:
+        sparse = stores / name / keeping.spec.run_id
         shutil.copytree(pristine.path / sparse.name, sparse)
         with (sparse / name).open("wb") as file:
             file.truncate(2**40)
@@ -212,7 +212,7 @@ def test_claims_take_no_memory(runs: dict[str, Run], tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:] + done.stdout
     assert len(done.stdout.splitlines()) == len(list(stores.iterdir())) + 3
-    assert done.stdout.count("more than the") >= len(FILES), "refused by its size, not for lack of memory"
+    assert done.stdout.count("more than the") >= len(KEEPING_FILES), "refused by its size, not for lack of memory"
     assert "cannot be read" not in done.stdout
 
 
@@ -225,9 +225,9 @@ def bombs(files: dict[str, bytes]) -> list[dict[str, bytes]]:
         others = {name: changes[name] for name in ("trainable", "seed") if name in changes}
         return {**files, "spec.json": json.dumps({**spec, **parts, **others}).encode()}
 
-    def tensors(header: dict[str, object], n_bytes: int = 64) -> dict[str, bytes]:
+    def tensors(header: dict[str, object], file: str = "trained.safetensors") -> dict[str, bytes]:
         text = json.dumps(header).encode()
-        return {**files, "trained.safetensors": len(text).to_bytes(8, "little") + text + bytes(n_bytes)}
+        return {**files, file: len(text).to_bytes(8, "little") + text + bytes(64)}
 
     huge = {"dtype": "F32", "shape": [10**9, 10**6], "data_offsets": [0, 4 * 10**15]}
     scalar = safetensors.torch.save({"embed.W_E": torch.zeros(1)})
@@ -243,6 +243,11 @@ def bombs(files: dict[str, bytes]) -> list[dict[str, bytes]]:
         tensors({"embed.W_E": huge}),
         tensors(dict.fromkeys(("embed.W_E", "pos_embed.W_pos", "unembed.W_U"), huge)),
         tensors({f"t{n}": huge for n in range(2000)}),
+        tensors({"kept/0/embed.W_E": huge}, "kept.safetensors"),
+        tensors({f"kept/{n}/embed.W_E": huge for n in range(2000)}, "kept.safetensors"),
+        described(training={"kept_steps": list(range(5))}),
+        described(training={"kept_steps": list(range(1000)), "n_steps": 10**6}),
+        described(training={"kept_steps": "log", "n_steps": 2**62}),
         {**files, "trained.safetensors": (2**50).to_bytes(8, "little") + scalar[8:]},
         {**files, "spec.json": b"[" * 60_000},
         {**files, "environment.json": b'{"device":' * 6_000},

@@ -124,6 +124,7 @@ def test_the_store_lists_what_it_holds(store: RunStore, runs: dict[str, Run]) ->
             "n_steps": 4,
             "batch_size": 4,
             "test_loss": run.test_loss,
+            "stopped_at_step": None,
             "test_accuracy": run.test_accuracy,
             "device": run.environment.device,
             "duration_seconds": run.environment.duration_seconds,

@@ -71,9 +71,12 @@ def transformers(draw: st.DrawFn) -> ModelSpec:
 RECURRENT = st.builds(
     RecurrentSpec, d_model=st.integers(1, 1024), n_layers=st.integers(1, 48), cell=st.sampled_from(["lstm", "rnn"])
 )
+#: Of a training of any length.
+KEPT_STEPS = st.sampled_from(["none", "log", (0,), (0, 1)])
 TRAININGS = st.builds(
     TrainSpec,
     n_steps=MANY,
+    kept_steps=KEPT_STEPS,
     batch_size=MANY,
     learning_rate=POSITIVE,
     weight_decay=st.floats(0, allow_infinity=False) | st.just(-0.0),

@@ -45,6 +45,7 @@ CHANGES = {
     "training.adam_beta2": with_training(adam_beta2=0.99),
     "training.adam_eps": with_training(adam_eps=1e-7),
     "training.steps_per_evaluation": with_training(steps_per_evaluation=7),
+    "training.kept_steps": with_training(kept_steps=(0, 7)),
     "training.precision": with_training(precision="bfloat16"),
     "trainable": dataclasses.replace(SPEC, trainable="all"),
     "seed": SPEC.with_seed(1),
@@ -53,7 +54,7 @@ CHANGES = {
     "parametrisation.tensors": dataclasses.replace(SPEC, parametrisation=LowRank(2, ("unembed.W_U",))),
     "parametrisation.name": dataclasses.replace(SPEC, parametrisation=RandomSubspace(2)),
 }
-WATCHING = ("training.steps_per_evaluation",)
+WATCHING = ("training.steps_per_evaluation", "training.kept_steps")
 
 
 @pytest.mark.parametrize(
