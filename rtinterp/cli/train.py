@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from tyro.constructors import PrimitiveConstructorSpec
 
 from rtinterp.cli import unknown
 from rtinterp.models.parameters import GROUPS
-from rtinterp.models.regimes import TRAINABLE, Trainable
+from rtinterp.models.regimes import TRAINABLE, Trainable, canonical
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.store import RunStore
 from rtinterp.store.record import read_spec
@@ -24,8 +25,10 @@ PROGRAM = "rtinterp train"
 #: An option that takes any set of component groups.
 Regime = Annotated[
     Trainable,
+    PrimitiveConstructorSpec(
+        1, "SET", lambda names: canonical(names[0]), lambda it: isinstance(it, str), lambda it: [it]
+    ),
     tyro.conf.arg(
-        metavar="SET",
         help=f"which parameters train: {', '.join(TRAINABLE)}, or any of {', '.join(GROUPS)} joined by +; embeddings "
         "makes a random transformer, all a fully trained one.",
     ),

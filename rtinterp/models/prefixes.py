@@ -3,6 +3,12 @@
 In a causal model the activations at a position are a function of the tokens up to it. Sequences that begin alike, as
 all pairs ``a, b`` with the same ``a`` do, therefore share rows, and padding needs none. Only attention sees the batch
 as sequences. Before the first attention, even prefixes that end in the same token at the same position are alike.
+
+An example with one model (M = 1) and a batch [1 2 3] of the sequences ``5 7 2`` and ``5 8 2``: there are five distinct
+prefixes, ``5``, ``5 7``, ``5 7 2``, ``5 8`` and ``5 8 2``, so ``tokens`` is [[5, 7, 2, 8, 2]], ``positions`` is
+[[0, 1, 2, 1, 2]], ``row_at`` [1 2 3] is [[[0, 1, 2], [0, 3, 4]]], and ``occurrence`` is [[0, 1, 2, 4, 5]]. The two
+prefixes that end in token 2 at position 2 are one entry, so there are four entries, sorted by token and position:
+tokens [[2, 5, 7, 8]], positions [[2, 0, 1, 1]], and ``entries`` of the prefixes is [[1, 2, 0, 3, 0]].
 """
 
 from __future__ import annotations
@@ -115,14 +121,14 @@ def n_new_prefixes(
 
 
 def _rounded_up(n: int, multiple: int) -> int:
-    """Where it adds little."""
+    """The next multiple, where that adds little, and n itself elsewhere."""
     return n if n < ROUNDED_FROM_MULTIPLES * multiple else -(-n // multiple) * multiple
 
 
 def _first_occurrences(
     tokens: Int64[Tensor, "model batch pos"], lengths: Int64[Tensor, "model batch"]
 ) -> Bool[Tensor, "model batch pos"]:
-    """True where a prefix differs from that of the sequence before; False at padding."""
+    """A mask that is True where a prefix differs from that of the sequence before, and False at padding."""
     is_read = torch.arange(tokens.shape[-1], device=tokens.device) < lengths[..., None]
     read = tokens.masked_fill(~is_read, -1)
     differs = torch.ones_like(is_read)

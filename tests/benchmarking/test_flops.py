@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -62,6 +63,31 @@ def test_step_flops_are_hardly_fewer_than_the_engine_executes(
 ) -> None:
     spec = small_run(task, d_model=128, n_layers=n_layers, batch_size=batch_size)
     assert least < step_flops(spec) / executed_flops(spec) <= 1
+
+
+@pytest.mark.parametrize(
+    ("trainable", "least"), [("frozen_qk", 0.7), ("frozen_mlp", 0.9), ("mlp", 0.9), ("norms", 0.9), ("ov", 0.7)]
+)
+def test_step_flops_of_a_partly_frozen_body(trainable: str, least: float) -> None:
+    """The engine makes queries, keys and values in one product, of which the gradient is that of all three."""
+    task = NeedleInAHaystack(max_pairs=8)
+    spec = dataclasses.replace(small_run(task, d_model=128, batch_size=40), trainable=trainable)
+    assert least < step_flops(spec) / executed_flops(spec) <= 1
+
+
+def test_a_frozen_matrix_costs_no_gradient_of_its_own() -> None:
+    """Ten sequences of five inputs, nothing shared: one pass per matrix and row, and only where something trains."""
+    d, n_rows = 128, 50
+    square, pairs = n_rows * d**2, 10 * 15 * 2 * d
+    cost = {
+        groups: step_flops(dataclasses.replace(small_run(EverythingOnce(), d, batch_size=10), trainable=groups))
+        for groups in ("all", "frozen_qk", "frozen_mlp", "unembedding", "mlp+unembedding")
+    }
+    assert cost["all"] - cost["frozen_qk"] == 2 * 2 * 2 * square
+    assert cost["all"] - cost["frozen_mlp"] == 2 * 2 * 8 * square
+    # What comes after the first W_in carries a gradient: W_out, the second block, and what the unembedding reads.
+    of_inputs = (4 + 12) * square + 2 * pairs + n_rows * d * 60
+    assert cost["mlp+unembedding"] - cost["unembedding"] == 2 * (2 * 8 * square + of_inputs)
 
 
 @pytest.mark.parametrize("task", [task for task, *_ in EXECUTED], ids=str)

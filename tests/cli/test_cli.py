@@ -47,6 +47,7 @@ def test_train_list_show(runs: Path, capsys: pytest.CaptureFixture[str]) -> None
         (["train", "modular_addition", "--p", "1", *SMALL], 2, "greater than or equal to 2"),
         (["train", "modular_addition", "--d-model", "18", "--n-steps", "2", "--batch-size", "4"], 2, "16 and 20"),
         (["train", "modular_addition", "--trainable", "everything", *SMALL], 2, "embeddings"),
+        (["train", "modular_addition", "--trainable", "qk+mpl", *SMALL], 2, "did you mean 'mlp'?"),
         (["train", "modular_addition", "--device", "tpu", *SMALL], 1, "'cpu' or 'cuda'"),
         (["figures", "--only", "figure3"], 1, "did you mean 'figure3_embeddings'"),
         (["figures", "--scale", "qick"], 1, "did you mean 'quick'"),

@@ -111,7 +111,7 @@ def test_sorts(call, runs: Path, column: str, descending: bool) -> None:
     [
         (("--task", "modular_adition"), "unknown task 'modular_adition'; did you mean 'modular_addition'?"),
         (("--sort", "acuracy"), "unknown column 'acuracy'; did you mean 'accuracy'?"),
-        (("--trainable", "embedding"), "unknown trainable 'embedding'; did you mean 'embeddings'?"),
+        (("--trainable", "embedding"), "no component group 'embedding'; did you mean 'embeddings'?"),
         (("--body", "ltsm"), "unknown body 'ltsm'; did you mean 'lstm'?"),
         (("--out", "table.xlsx"), "must end in .csv or .parquet"),
     ],

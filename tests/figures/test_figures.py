@@ -11,8 +11,8 @@ import torch
 from sklearn.decomposition import PCA
 
 from rtinterp.figures.figure import run_columns
-from rtinterp.models.parameters import TOKEN_EMBEDDING
 from rtinterp.models.build import build_model
+from rtinterp.models.parameters import TOKEN_EMBEDDING
 from rtinterp.papers.random_transformers import FIGURES, figure2_attention, figure3_embeddings
 from rtinterp.tasks import NeedleInAHaystack
 from rtinterp.training.run import Run

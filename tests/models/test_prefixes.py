@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rtinterp.models.prefixes import distinct_prefixes, order_by_prefix
+from rtinterp.models.prefixes import distinct_prefixes, order_by_prefix, share_entries
 
 #: Vocabulary, positions: few tokens share much, many little; long sequences outgrow the sort key.
 SIZES = [(2, 9), (3, 5), (50, 4), (300, 12), (2, 80)]
@@ -63,3 +63,14 @@ def test_padding_has_no_rows() -> None:
         (2, 1),
         (3, 2),
     ]
+
+
+def test_the_worked_example_of_the_module() -> None:
+    prefixes = distinct_prefixes(torch.tensor([[[5, 7, 2], [5, 8, 2]]]), torch.tensor([[3, 3]]))
+    entries, (shared,) = share_entries([prefixes], n_pos=3)
+    assert prefixes.tokens.tolist() == [[5, 7, 2, 8, 2]]
+    assert prefixes.positions.tolist() == [[0, 1, 2, 1, 2]]
+    assert prefixes.row_at.tolist() == [[[0, 1, 2], [0, 3, 4]]]
+    assert prefixes.occurrence.tolist() == [[0, 1, 2, 4, 5]]
+    assert (entries.tokens.tolist(), entries.positions.tolist()) == ([[2, 5, 7, 8]], [[2, 0, 1, 1]])
+    assert shared.entries.tolist() == [[1, 2, 0, 3, 0]]

@@ -1,4 +1,12 @@
-"""Causal attention of M stacked models: at every position, or at the scored ones alone."""
+"""Causal attention of M stacked models: at every position, or at the scored ones alone.
+
+An example with one model (M = 1) of d_model 8 and two heads, on two sequences of three tokens, ``a b c`` and ``a b d``:
+they have four distinct prefixes, ``a``, ``a b``, ``a b c`` and ``a b d``, which are the rows of every activation. The
+residual stream is [1 4 8], and queries, keys and values, side by side, are [1 4 24]. ``at_every_prefix`` spreads them
+over the places of the batch, [1 2 3] of row numbers 0 1 2 and 0 1 3, where the heads see sequences (q, k and v are
+[2 2 3 4]: sequence, head, pos, d_head), and collects one place of every prefix again: [1 4 8]. Where only the last
+position of either sequence is scored, ``at_scored`` makes queries at two rows alone, and returns [1 2 8].
+"""
 
 from __future__ import annotations
 
@@ -35,7 +43,13 @@ class Attention:
         source_at: Int64[Tensor, "model batch pos"],
         occurrence: Int64[Tensor, "model row"],
     ) -> Float[Tensor, "model row d_model"]:
-        """Mixed values of all heads at every prefix, from queries, keys and values and which of them each place has."""
+        """Mixed values of all heads at every prefix.
+
+        Args:
+            qkv: queries, keys and values, of distinct entries or of distinct prefixes.
+            source_at: which of them each place of the batch has.
+            occurrence: one place of each prefix, as an index into the flattened ``batch pos``.
+        """
         n_models, n_batch, _ = source_at.shape
         qkv = take_rows(qkv, source_at.flatten(1)).to(self.qkv.weight.dtype)
         pattern = "model (batch pos) (part head d_head) -> part (model batch) head pos d_head"
@@ -49,7 +63,7 @@ class Attention:
         prefixes: Prefixes,
         scored_positions: Int64[Tensor, "model batch scored"],
     ) -> Float[Tensor, "model scored_row d_model"]:
-        """Mixed values of all heads at the scored positions, from the normalised residual at every prefix.
+        """Compute the mixed values of all heads at the scored positions, from the normalised residual at every prefix.
 
         Keys and values are linear in the residual, so where few positions are scored, the query goes through ``W_K``
         instead of every key, and the mixed residual through ``W_V`` instead of every value.
@@ -80,7 +94,7 @@ class Attention:
         visible: Bool[Tensor, "sequence 1 scored pos"],
         n_models: int,
     ) -> Float[Tensor, "model scored_row d_model"]:
-        """Keys and values are never made. A key bias moves all scores of a query alike and drops out."""
+        """The mixed values without keys and values. A key bias moves all scores of a query alike and drops out."""
         d_model, n_heads = self.architecture.d_model, self.architecture.n_heads
         by_head = "model d_in (head d_head) -> model head d_in d_head"
         w_k = rearrange(self.qkv.weight[..., d_model : 2 * d_model], by_head, head=n_heads)
