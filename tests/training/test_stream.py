@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 import torch
 from training_references import CPU, TASKS
@@ -11,6 +13,9 @@ from rtinterp.training.stream import BLOCK_SEQUENCES, TrainingStream, stream_see
 
 #: So many sequences exist that none comes up twice by chance.
 LARGE = DecimalAddition(n_digits=9)
+
+#: sha256 of the first 300 batches of 16 sums of 3 digits, as uint8.
+STREAM_OF_SEED_5 = "ec887eba7bc402bf40e3a6aa35f50a46b7199f21aaad234e284a0759d0a6da4c"
 
 
 def take(task: Task, n_batches: int, batch_size: int, seed: int = 0) -> torch.Tensor:
@@ -46,6 +51,12 @@ def test_the_stream_is_a_function_of_its_seed() -> None:
     assert torch.equal(take(LARGE, 5, 100, seed=3), take(LARGE, 5, 100, seed=3))
     assert not rows(take(LARGE, 5, 100, seed=3)) & rows(take(LARGE, 5, 100, seed=4))
     assert len({stream_seed(seed) for seed in range(1000)}) == 1000
+
+
+def test_the_stream_of_a_seed_stays_what_it_was() -> None:
+    """On every machine, with any version of torch: a stored run is remade from it."""
+    tokens = take(DecimalAddition(n_digits=3), 300, 16, seed=5).to(torch.uint8)
+    assert hashlib.sha256(tokens.numpy().tobytes()).hexdigest() == STREAM_OF_SEED_5
 
 
 def test_tokens_and_scored_positions_stay_together() -> None:
