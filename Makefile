@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: figures lint test test-all clean
+.PHONY: figures lint test test-tl4 test-all clean
 
 # Two workers: on two cores they train the quick models nearly twice as fast as one.
 # Options for the script go in ARGS: make figures ARGS="--seeds 3"
@@ -20,6 +20,15 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
 test: $(INSTALLED)
 	$(PYTEST) $(ARGS)
+
+# What touches TransformerLens, with the newest one that is supported put before the one that constraints.txt pins.
+TL4 := $(VENV)/transformer-lens-4.3.0
+
+test-tl4: $(INSTALLED) $(TL4)
+	PYTHONPATH=$(CURDIR)/$(TL4)$${PYTHONPATH:+:$$PYTHONPATH} $(PYTEST) tests/models tests/analysis notebooks/2* $(ARGS)
+
+$(TL4): | $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --no-deps --target $@ transformer-lens==$(TL4:$(VENV)/transformer-lens-%=%)
 
 test-all: $(INSTALLED)
 	$(PYTEST) -m "" $(ARGS)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rtinterp.models.parametrisations import register_parametrisation as register_parametrisation
     from rtinterp.models.recurrent.spec import RecurrentSpec as RecurrentSpec
     from rtinterp.models.regimes import freeze as freeze
+    from rtinterp.models.transformer.bridge import to_bridge as to_bridge
     from rtinterp.models.transformer.spec import ModelSpec as ModelSpec
     from rtinterp.store.run_store import RunStore as RunStore
     from rtinterp.store.run_store import StoreError as StoreError
@@ -36,6 +37,7 @@ _HOME = {
     "RandomSubspace": "rtinterp.models.parametrisations",
     "register_parametrisation": "rtinterp.models.parametrisations",
     "build_model": "rtinterp.models.build",
+    "to_bridge": "rtinterp.models.transformer.bridge",
     "freeze": "rtinterp.models.regimes",
     "TrainSpec": "rtinterp.training.spec",
     "RunSpec": "rtinterp.training.spec",

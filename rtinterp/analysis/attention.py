@@ -17,8 +17,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from transformer_lens import HookedTransformer
-
+    from rtinterp.models.hooked_model import HookedModel
 _HOOK_PATTERN = "attn.hook_pattern"
 
 
@@ -32,7 +31,7 @@ class BestHead(NamedTuple):
 
 @torch.no_grad()
 def attention_patterns(
-    model: HookedTransformer, tokens: Int64[Tensor, "*batch pos"]
+    model: HookedModel, tokens: Int64[Tensor, "*batch pos"]
 ) -> Float[Tensor, "layer batch head query_pos key_pos"]:
     """Attention weights of every head, from one forward pass that stops before the unembedding.
 

@@ -16,9 +16,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from transformer_lens import HookedTransformer
-
-    from rtinterp.models.recurrent.hooked import HookedRecurrent
+    from rtinterp.models.hooked_model import HookedModel
 
 TOP_K = 10
 """Components and coordinates counted in the paper's tables 4, 5 and 7."""
@@ -117,7 +115,7 @@ def positions_that_feed(scored: Bool[Tensor, "batch pos"]) -> Bool[Tensor, "batc
 
 
 def residual_explained_variance(
-    model: HookedTransformer | HookedRecurrent,
+    model: HookedModel,
     batches: Iterable[tuple[Int64[Tensor, "_batch _pos"], Bool[Tensor, "_batch _pos"]]],
     k: int = TOP_K,
 ) -> pl.DataFrame:
@@ -157,7 +155,7 @@ def residual_explained_variance(
 
 @torch.no_grad()
 def _residual_stream(
-    model: HookedTransformer | HookedRecurrent,
+    model: HookedModel,
     tokens: Int64[Tensor, "batch pos"],
     included: Bool[Tensor, "batch pos"],
 ) -> Float[Tensor, "site n d_model"]:
@@ -176,7 +174,7 @@ def _residual_stream(
     return torch.stack([cache[site][included[:, :n_pos].to(cache[site].device)] for site in sites])
 
 
-def _sites(model: HookedTransformer | HookedRecurrent) -> list[str]:
+def _sites(model: HookedModel) -> list[str]:
     """Hook points at the embedding and after every layer."""
     layers = range(model.cfg.n_layers)
     if "layers.0.hook_hidden" in model.hook_dict:

@@ -14,15 +14,14 @@ from torch import Tensor
 from rtinterp.tasks import Batch
 
 if TYPE_CHECKING:
-    from transformer_lens import HookedTransformer
-
+    from rtinterp.models.hooked_model import HookedModel
 #: Logits of one call of the model, 256 MiB as float32; 512 positions of 10,000 tokens are a thirteenth of it.
 LOGITS_PER_SLICE = 2**26
 
 
 @torch.no_grad()
 def complete(
-    model: HookedTransformer,
+    model: HookedModel,
     prompt_tokens: Int64[Tensor, "batch prompt_pos"],
     n_tokens: int,
     *,
@@ -57,7 +56,7 @@ def complete(
 
 
 @torch.no_grad()
-def nats_per_token(model: HookedTransformer, batch: Batch) -> float:
+def nats_per_token(model: HookedModel, batch: Batch) -> float:
     """Mean cross-entropy of the scored predictions, in nats per token; uniform guessing has ``log(d_vocab)``.
 
     Runs the model, with the hooks it has, on slices of the batch whose logits fit into memory.
@@ -96,7 +95,7 @@ def perplexity(nats: float) -> float:
     return math.exp(nats)
 
 
-def _last_logits(model: HookedTransformer, tokens: Int64[Tensor, "batch pos"]) -> Float[Tensor, "batch d_vocab"]:
+def _last_logits(model: HookedModel, tokens: Int64[Tensor, "batch pos"]) -> Float[Tensor, "batch d_vocab"]:
     """The logits of the token that follows each sequence."""
     slices = _slices(*tokens.shape, model.cfg.d_vocab)
     return torch.cat([model(tokens[rows])[:, -1] for rows in slices])
@@ -123,7 +122,7 @@ def _slices(n_rows: int, n_pos: int, d_vocab: int) -> Iterator[slice]:
 
 
 def _check_arguments(
-    model: HookedTransformer,
+    model: HookedModel,
     prompt_tokens: Int64[Tensor, "batch prompt_pos"],
     n_tokens: int,
     temperature: float,

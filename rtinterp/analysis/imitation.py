@@ -9,8 +9,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from transformer_lens import HookedTransformer
-
+    from rtinterp.models.hooked_model import HookedModel
 INPUTS_PER_PASS = 250
 
 
@@ -30,7 +29,7 @@ class TargetStatistics(NamedTuple):
 
 
 @torch.no_grad()
-def target_statistics(model: HookedTransformer, tokens: Int64[Tensor, "batch pos"]) -> TargetStatistics:
+def target_statistics(model: HookedModel, tokens: Int64[Tensor, "batch pos"]) -> TargetStatistics:
     """Whether a target is worth imitating: its predictions should differ between inputs and be neither flat nor sure.
 
     Args:

@@ -23,8 +23,7 @@ from torch import Tensor
 from rtinterp.tasks import ModularAddition, draws
 
 if TYPE_CHECKING:
-    from transformer_lens import HookedTransformer
-
+    from rtinterp.models.hooked_model import HookedModel
 N_TRIPLES = 100
 """Triples (a, b, c) in the papers' gradient symmetricity."""
 
@@ -33,7 +32,7 @@ PAIRS_PER_PASS = 256
 
 
 def gradient_symmetricity(
-    model: HookedTransformer, task: ModularAddition, generator: torch.Generator, n_triples: int = N_TRIPLES
+    model: HookedModel, task: ModularAddition, generator: torch.Generator, n_triples: int = N_TRIPLES
 ) -> float:
     """Whether a logit feels both numbers alike: mean of cos(dQ_abc / dE_a, dQ_abc / dE_b), in [-1, 1].
 
@@ -55,7 +54,7 @@ def gradient_symmetricity(
 
 
 @torch.no_grad()
-def correct_logits(model: HookedTransformer, task: ModularAddition) -> Float[Tensor, "a b"]:
+def correct_logits(model: HookedModel, task: ModularAddition) -> Float[Tensor, "a b"]:
     """The logit, not normalised, of (a + b) mod p after ``a b``, for all p^2 pairs, of the training set or not.
 
     Runs the model with the hooks it has, ``PAIRS_PER_PASS`` pairs at a time.
@@ -97,7 +96,7 @@ def distance_irrelevance(correct_logits: Float[Tensor, "a b"]) -> float:
 
 # Callers of TransformerLens often switch gradients off for the whole process.
 @torch.enable_grad()
-def _gradient_cosines(model: HookedTransformer, triples: Int64[Tensor, "triple 3"]) -> Float64[Tensor, " triple"]:
+def _gradient_cosines(model: HookedModel, triples: Int64[Tensor, "triple 3"]) -> Float64[Tensor, " triple"]:
     embeddings = []
 
     def make_leaf(embedding: Tensor, hook: object) -> Tensor:
@@ -112,7 +111,7 @@ def _gradient_cosines(model: HookedTransformer, triples: Int64[Tensor, "triple 3
     return torch.cosine_similarity(first, second, dim=-1, eps=torch.finfo(torch.float64).tiny)
 
 
-def _check_vocabulary(model: HookedTransformer, task: ModularAddition) -> None:
+def _check_vocabulary(model: HookedModel, task: ModularAddition) -> None:
     sizes = (model.cfg.d_vocab, model.cfg.d_vocab_out)
     if sizes != (task.d_vocab, task.d_vocab):
         raise ValueError(

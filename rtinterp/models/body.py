@@ -18,7 +18,7 @@ from rtinterp.models.stacked import Embeddings, StackedBody, StackedModel
 from rtinterp.tasks import Task
 
 if TYPE_CHECKING:
-    from transformer_lens import HookedRootModule
+    from rtinterp.models.hooked_model import HookedModel
 
 
 class Body(abc.ABC):
@@ -70,7 +70,7 @@ class Body(abc.ABC):
         """
 
     @abc.abstractmethod
-    def hooked(self, task: Task, tensors: Mapping[str, Float32[Tensor, ...]], device: str) -> HookedRootModule:
+    def hooked(self, task: Task, tensors: Mapping[str, Float32[Tensor, ...]], device: str) -> HookedModel:
         """A model with hook points and exactly these tensors, by name; what it needs for that, it imports itself.
 
         Raises:

@@ -12,11 +12,15 @@ from rtinterp.models.body import Body
 from rtinterp.tasks import Task
 
 if TYPE_CHECKING:
-    from transformer_lens import HookedRootModule
+    from rtinterp.models.hooked_model import HookedModel
 
 
-def build_model(task: Task, body: Body, seed: int, device: str = "cpu") -> HookedRootModule:
+def build_model(task: Task, body: Body, seed: int, device: str = "cpu") -> HookedModel:
     """A model for the task at its initial values; the body is a function of ``(body, seed)`` alone.
+
+    A GPT-2 body makes a TransformerLens HookedTransformer where the installed TransformerLens has that class (before
+    4.0) and it can express the body and its inputs, and otherwise a HookedDecoder, which has the same parameters, hook
+    points and tools. A recurrent body makes a HookedRecurrent.
 
     Raises:
         ImportError: transformer-lens is missing.
@@ -26,7 +30,7 @@ def build_model(task: Task, body: Body, seed: int, device: str = "cpu") -> Hooke
 
 def hooked_model(
     task: Task, body: Body, tensors: Mapping[str, Float32[Tensor, ...]], device: str = "cpu"
-) -> HookedRootModule:
+) -> HookedModel:
     """A module with hook points and exactly these tensors, by name.
 
     Its ``component_groups`` are those of the tensors that a regime may train, by name; ``freeze`` reads them.

@@ -17,7 +17,7 @@ from rtinterp.training.environment import Environment
 from rtinterp.training.spec import RunSpec
 
 if TYPE_CHECKING:
-    from transformer_lens import HookedRootModule
+    from rtinterp.models.hooked_model import HookedModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,12 +98,12 @@ class Run:
         return self.history[column][-1]
 
     @functools.cached_property
-    def model(self) -> HookedRootModule:
-        """The trained model with hook points, built at first use."""
+    def model(self) -> HookedModel:
+        """The trained model with hook points, built at first use; ``build_model`` says of which class."""
         return hooked_model(self.spec.task, self.spec.model, self.tensors())
 
     @functools.cached_property
-    def initial_model(self) -> HookedRootModule:
+    def initial_model(self) -> HookedModel:
         """The same model before training, built at first use."""
         initial = self.spec.model_tensors(initialise(self.spec.parameters(), self.spec.seed))
         return hooked_model(self.spec.task, self.spec.model, initial)

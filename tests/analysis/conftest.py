@@ -1,32 +1,22 @@
 from __future__ import annotations
 
-import warnings
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from rtinterp.models.build import build_model
+from rtinterp.models.transformer.spec import ModelSpec
+
 if TYPE_CHECKING:
-    from transformer_lens import HookedTransformer
+    from rtinterp.models.hooked_model import HookedModel
 
 
 @pytest.fixture(scope="session")
-def tiny_model() -> HookedTransformer:
+def tiny_model() -> HookedModel:
     """A random two-layer model whose embeddings are shared by every test: clone before changing them."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from transformer_lens import HookedTransformer, HookedTransformerConfig
-
-        cfg = HookedTransformerConfig(
-            n_layers=2,
-            d_model=32,
-            n_ctx=12,
-            d_head=8,
-            n_heads=4,
-            d_mlp=64,
-            d_vocab=11,
-            act_fn="gelu_new",
-            normalization_type="LN",
-            device="cpu",
-            seed=0,
-        )
-        return HookedTransformer(cfg)
+    model = build_model(SimpleNamespace(name="tiny", d_vocab=11, n_ctx=12), ModelSpec(d_model=32), seed=2)
+    for parameter in model.parameters():
+        # GPT-2's initial values hardly make a difference at this width.
+        parameter.data *= 7 if parameter.ndim > 1 else 1
+    return model

@@ -17,7 +17,7 @@ from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import Batch, DecimalAddition
 
 if TYPE_CHECKING:
-    from transformer_lens import HookedTransformer
+    from rtinterp.models.hooked_model import HookedModel
 
 #: Next-token probabilities of a model that looks at nothing; the last token is impossible in practice.
 PLANTED = [0.3, 0.2, 0.15, 0.1, 0.08, 0.06, 0.05, 0.03, 0.02, 0.01, 1e-30]
@@ -28,7 +28,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 @pytest.fixture(scope="module")
-def sharp_model(tiny_model: HookedTransformer) -> HookedTransformer:
+def sharp_model(tiny_model: HookedModel) -> HookedModel:
     """A model whose next token depends on the tokens before it and where they stand: d_vocab 11, n_ctx 12."""
     model = copy.deepcopy(tiny_model)
     for name, parameter in model.named_parameters():
@@ -38,7 +38,7 @@ def sharp_model(tiny_model: HookedTransformer) -> HookedTransformer:
 
 
 @pytest.fixture(scope="module")
-def planted_model(tiny_model: HookedTransformer) -> HookedTransformer:
+def planted_model(tiny_model: HookedModel) -> HookedModel:
     """A model that predicts ``PLANTED`` after everything."""
     model = copy.deepcopy(tiny_model)
     model.unembed.W_U.data.zero_()
@@ -46,7 +46,7 @@ def planted_model(tiny_model: HookedTransformer) -> HookedTransformer:
     return model
 
 
-def frequencies(model: HookedTransformer, **how) -> tuple[Counter, int]:
+def frequencies(model: HookedModel, **how) -> tuple[Counter, int]:
     tokens = complete(model, torch.zeros(4000, 1, dtype=torch.int64), 5, generator=generator(), **how)[:, 1:]
     return Counter(tokens.flatten().tolist()), tokens.numel()
 
@@ -58,28 +58,26 @@ def assert_drawn_from(probabilities: list[float], counts: Counter, n: int) -> No
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
-def test_frequencies_are_those_of_the_planted_distribution(
-    planted_model: HookedTransformer, temperature: float
-) -> None:
+def test_frequencies_are_those_of_the_planted_distribution(planted_model: HookedModel, temperature: float) -> None:
     weights = [p ** (1 / temperature) for p in PLANTED]
     expected = [weight / sum(weights) for weight in weights]
     assert_drawn_from(expected, *frequencies(planted_model, temperature=temperature))
 
 
 @pytest.mark.parametrize("top_k", [1, 3, 11])
-def test_top_k_draws_among_the_k_likeliest_in_proportion(planted_model: HookedTransformer, top_k: int) -> None:
+def test_top_k_draws_among_the_k_likeliest_in_proportion(planted_model: HookedModel, top_k: int) -> None:
     expected = [p / sum(PLANTED[:top_k]) for p in PLANTED[:top_k]] + [0.0] * (11 - top_k)
     assert_drawn_from(expected, *frequencies(planted_model, top_k=top_k))
 
 
-def test_top_k_keeps_to_k_tokens_even_if_more_are_equally_likely(planted_model: HookedTransformer) -> None:
+def test_top_k_keeps_to_k_tokens_even_if_more_are_equally_likely(planted_model: HookedModel) -> None:
     model = copy.deepcopy(planted_model)
     model.unembed.b_U.data.zero_()
     counts, _ = frequencies(model, top_k=4)
     assert len(counts) == 4
 
 
-def test_a_tiny_temperature_is_greedy_and_does_not_overflow(sharp_model: HookedTransformer) -> None:
+def test_a_tiny_temperature_is_greedy_and_does_not_overflow(sharp_model: HookedModel) -> None:
     prompts = torch.randint(0, 11, (20, 3), generator=generator())
     greedy = complete(sharp_model, prompts, 6, temperature=0)
     assert torch.equal(complete(sharp_model, prompts, 6, temperature=1e-300, generator=generator()), greedy)
@@ -87,7 +85,7 @@ def test_a_tiny_temperature_is_greedy_and_does_not_overflow(sharp_model: HookedT
 
 
 @pytest.mark.parametrize("max_context", [None, 12, 5, 2])
-def test_temperature_zero_is_the_argmax_loop_by_hand(sharp_model: HookedTransformer, max_context: int | None) -> None:
+def test_temperature_zero_is_the_argmax_loop_by_hand(sharp_model: HookedModel, max_context: int | None) -> None:
     prompts = torch.randint(0, 11, (8, 4), generator=generator())
     found = complete(sharp_model, prompts, 20, temperature=0, max_context=max_context)
     assert torch.equal(found[:, :4], prompts)
@@ -100,7 +98,7 @@ def test_temperature_zero_is_the_argmax_loop_by_hand(sharp_model: HookedTransfor
     assert len(found[:, 4:].unique()) > 2, "the argmax is not the same everywhere"
 
 
-def test_the_generator_decides_and_torch_is_left_alone(sharp_model: HookedTransformer) -> None:
+def test_the_generator_decides_and_torch_is_left_alone(sharp_model: HookedModel) -> None:
     prompts = torch.zeros(10, 2, dtype=torch.int64)
     torch.manual_seed(1)
     before = torch.get_rng_state()
@@ -113,18 +111,18 @@ def test_the_generator_decides_and_torch_is_left_alone(sharp_model: HookedTransf
     assert torch.equal(prompts, torch.zeros_like(prompts)), "prompts are not written to"
 
 
-def test_no_new_tokens_gives_the_prompts(sharp_model: HookedTransformer) -> None:
+def test_no_new_tokens_gives_the_prompts(sharp_model: HookedModel) -> None:
     prompts = torch.randint(0, 11, (2, 30), generator=generator())
     assert torch.equal(complete(sharp_model, prompts, 0, temperature=0), prompts)
 
 
 @pytest.fixture
-def logits_per_call(sharp_model: HookedTransformer, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def logits_per_call(sharp_model: HookedModel, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many logits each call of a model computes."""
     seen: list[int] = []
     forward = type(sharp_model).forward
 
-    def counting(self: HookedTransformer, tokens: torch.Tensor) -> torch.Tensor:
+    def counting(self: HookedModel, tokens: torch.Tensor) -> torch.Tensor:
         logits = forward(self, tokens)
         seen.append(logits.numel())
         return logits
@@ -134,7 +132,7 @@ def logits_per_call(sharp_model: HookedTransformer, monkeypatch: pytest.MonkeyPa
 
 
 def test_completions_do_not_depend_on_the_slices(
-    sharp_model: HookedTransformer, logits_per_call: list[int], monkeypatch: pytest.MonkeyPatch
+    sharp_model: HookedModel, logits_per_call: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompts = torch.randint(0, 11, (7, 3), generator=generator())
     whole = complete(sharp_model, prompts, 5, generator=generator())
@@ -154,14 +152,14 @@ def batch_of(n: int, n_pos: int = 9) -> Batch:
 
 
 @torch.no_grad()
-def full_cross_entropy(model: HookedTransformer, batch: Batch) -> float:
+def full_cross_entropy(model: HookedModel, batch: Batch) -> float:
     losses = F.cross_entropy(model(batch.tokens)[:, :-1].transpose(1, 2), batch.tokens[:, 1:], reduction="none")
     return losses[batch.scored[:, :-1]].mean().item()
 
 
 @pytest.mark.parametrize(("logits_per_slice", "most"), [(1, 7 * 11), (150, 77), (160, 2 * 77), (10**6, 40 * 77)])
 def test_nats_per_token_is_the_cross_entropy_of_the_full_logits(
-    sharp_model: HookedTransformer,
+    sharp_model: HookedModel,
     logits_per_call: list[int],
     monkeypatch: pytest.MonkeyPatch,
     logits_per_slice: int,
@@ -175,14 +173,14 @@ def test_nats_per_token_is_the_cross_entropy_of_the_full_logits(
     assert max(logits_per_call) == most, "no more than fit, and nothing after the last scored position"
 
 
-def test_nats_per_token_of_the_planted_distribution(planted_model: HookedTransformer) -> None:
+def test_nats_per_token_of_the_planted_distribution(planted_model: HookedModel) -> None:
     tokens = torch.tensor([[5, 0, 3, 9, 1]])
     scored = torch.tensor([[True, False, True, True, False]])
     expected = -(math.log(0.3) + math.log(0.01) + math.log(0.2)) / 3
     assert nats_per_token(planted_model, Batch(tokens, scored)) == pytest.approx(expected, rel=1e-6)
 
 
-def test_nats_per_token_sees_hooks(sharp_model: HookedTransformer) -> None:
+def test_nats_per_token_sees_hooks(sharp_model: HookedModel) -> None:
     with sharp_model.hooks([("ln_final.hook_normalized", lambda normalized, hook: 0 * normalized)]):
         ablated = nats_per_token(sharp_model, batch_of(10))
         hooked = full_cross_entropy(sharp_model, batch_of(10))
@@ -205,7 +203,7 @@ def test_perplexity() -> None:
             perplexity(nats)
 
 
-def test_what_cannot_be_scored_is_refused(sharp_model: HookedTransformer) -> None:
+def test_what_cannot_be_scored_is_refused(sharp_model: HookedModel) -> None:
     batch = batch_of(3)
     with pytest.raises(ValueError, match="no position of the batch is scored"):
         nats_per_token(sharp_model, Batch(batch.tokens, torch.zeros_like(batch.scored)))
@@ -231,7 +229,7 @@ def test_what_cannot_be_scored_is_refused(sharp_model: HookedTransformer) -> Non
         ({"generator": None}, r"temperature=1.0 draws at random: pass generator=torch.Generator\(\)"),
     ],
 )
-def test_impossible_arguments_are_refused(sharp_model: HookedTransformer, change: dict, message: str) -> None:
+def test_impossible_arguments_are_refused(sharp_model: HookedModel, change: dict, message: str) -> None:
     arguments = {"prompt_tokens": torch.zeros(1, 2, dtype=torch.int64), "n_tokens": 1, "generator": generator()}
     with pytest.raises(ValueError, match=message):
         complete(sharp_model, **{**arguments, **change})
@@ -239,6 +237,6 @@ def test_impossible_arguments_are_refused(sharp_model: HookedTransformer, change
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_generator_on_another_device_is_refused(sharp_model: HookedTransformer) -> None:
+def test_a_generator_on_another_device_is_refused(sharp_model: HookedModel) -> None:
     with pytest.raises(ValueError, match=r"generator is on cuda.* prompts on cpu"):
         complete(sharp_model, torch.zeros(1, 1, dtype=torch.int64), 1, generator=torch.Generator("cuda"))

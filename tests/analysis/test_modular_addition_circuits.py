@@ -1,5 +1,4 @@
 import math
-import warnings
 
 import numpy as np
 import pytest
@@ -7,6 +6,8 @@ import torch
 
 from rtinterp.analysis import correct_logits, distance_irrelevance, dominant_circles, gradient_symmetricity
 from rtinterp.analysis import modular_addition_circuits as circuits
+from rtinterp.models.build import build_model
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import ModularAddition
 
 P = 11
@@ -22,25 +23,23 @@ def gaussian(*shape, seed):
     return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
 
 
-def small_model(p, d_model, n_heads, normalization_type):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from transformer_lens import HookedTransformer, HookedTransformerConfig
+def without_norms(d_model):
+    """One layer of one head, with random embeddings and weights, in which no norm stands between them."""
+    from transformer_lens.config import TransformerBridgeConfig
 
-        return HookedTransformer(
-            HookedTransformerConfig(
-                n_layers=1,
-                d_model=d_model,
-                n_ctx=5,
-                d_head=d_model // n_heads,
-                n_heads=n_heads,
-                d_vocab=p,
-                act_fn="gelu_new",
-                normalization_type=normalization_type,
-                device="cpu",
-                seed=0,
-            )
-        )
+    from rtinterp.models.hooked_decoder import HookedDecoder
+    from rtinterp.models.transformer.hooked_block import HookedAttention, HookedBlock, HookedMLP
+
+    sizes = {"n_layers": 1, "n_heads": 1, "d_head": d_model, "n_ctx": TASK.n_ctx}
+    cfg = TransformerBridgeConfig(d_model=d_model, d_vocab=P, d_vocab_out=P, device="cpu", **sizes)
+    block = HookedBlock(
+        cfg, HookedAttention(cfg), HookedMLP(d_model, 4 * d_model), norm=lambda cfg: torch.nn.Identity()
+    )
+    model = HookedDecoder(cfg, [block], torch.nn.Identity())
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(gaussian(*parameter.shape, seed=len(name)) if ".b_" not in name else 0 * parameter)
+    return model
 
 
 def mixing_model(gain):
@@ -48,7 +47,7 @@ def mixing_model(gain):
 
     One head without a query looks at both positions alike and writes ``gain`` times what it sees; the MLP comes after.
     """
-    model = small_model(P, 16, n_heads=1, normalization_type=None)
+    model = without_norms(d_model=16)
     attention = model.blocks[0].attn
     with torch.no_grad():
         attention.W_Q.zero_()
@@ -129,7 +128,7 @@ def zero(activation, hook):
 def test_correct_logits_equal_one_pair_at_a_time():
     p = 17
     assert p * p > circuits.PAIRS_PER_PASS
-    model = small_model(p, 16, n_heads=2, normalization_type="LN")
+    model = build_model(ModularAddition(p=p), ModelSpec(d_model=16, n_layers=1, n_heads=2), seed=0)
     table = correct_logits(model, ModularAddition(p=p))
     assert table.shape == (p, p)
     assert not table.requires_grad

@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from rtinterp.analysis import imitation, target_statistics
 
 if TYPE_CHECKING:
-    from transformer_lens import HookedTransformer
+    from rtinterp.models.hooked_model import HookedModel
 
 D_VOCAB = 11
 
 
 @pytest.fixture
-def sharp_model(tiny_model: HookedTransformer) -> HookedTransformer:
+def sharp_model(tiny_model: HookedModel) -> HookedModel:
     """A model that predicts different things after different tokens."""
     model = copy.deepcopy(tiny_model)
     for name, parameter in model.named_parameters():
@@ -34,7 +34,7 @@ def inputs() -> torch.Tensor:
 
 
 @torch.no_grad()
-def test_statistics_are_means_over_inputs_and_pairs(sharp_model: HookedTransformer, inputs: torch.Tensor) -> None:
+def test_statistics_are_means_over_inputs_and_pairs(sharp_model: HookedModel, inputs: torch.Tensor) -> None:
     predictions = [torch.distributions.Categorical(logits=sharp_model(row[None])[0, -1].double()) for row in inputs]
     pairs = list(itertools.permutations(predictions, 2))
     mean = torch.distributions.Categorical(probs=torch.stack([p.probs for p in predictions]).mean(0))
@@ -48,16 +48,14 @@ def test_statistics_are_means_over_inputs_and_pairs(sharp_model: HookedTransform
 
 
 def test_statistics_do_not_depend_on_the_passes(
-    sharp_model: HookedTransformer, inputs: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+    sharp_model: HookedModel, inputs: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = target_statistics(sharp_model, inputs)
     monkeypatch.setattr(imitation, "INPUTS_PER_PASS", 4)
     assert target_statistics(sharp_model, inputs) == pytest.approx(whole, rel=1e-6)
 
 
-def test_a_target_that_looks_at_nothing_has_nothing_to_imitate(
-    tiny_model: HookedTransformer, inputs: torch.Tensor
-) -> None:
+def test_a_target_that_looks_at_nothing_has_nothing_to_imitate(tiny_model: HookedModel, inputs: torch.Tensor) -> None:
     probabilities = torch.tensor([0.5, 0.25, 0.25] + [1e-9] * 8)
     model = copy.deepcopy(tiny_model)
     model.unembed.W_U.data.zero_()
@@ -78,7 +76,7 @@ def test_two_sure_predictions_by_hand() -> None:
 
 
 def test_a_student_that_predicts_the_mean_reaches_the_bound_and_another_constant_does_not(
-    sharp_model: HookedTransformer, inputs: torch.Tensor
+    sharp_model: HookedModel, inputs: torch.Tensor
 ) -> None:
     with torch.no_grad():
         targets = sharp_model(inputs)[:, -1].double().log_softmax(-1)
@@ -91,6 +89,6 @@ def test_a_student_that_predicts_the_mean_reaches_the_bound_and_another_constant
 
 
 @pytest.mark.parametrize("shape", [(1, 4), (0, 4), (4,)])
-def test_one_input_is_not_enough(tiny_model: HookedTransformer, shape: tuple[int, ...]) -> None:
+def test_one_input_is_not_enough(tiny_model: HookedModel, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="at least two inputs"):
         target_statistics(tiny_model, torch.zeros(shape, dtype=torch.int64))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import pytest
 import torch
 from torch import Tensor
@@ -23,10 +25,19 @@ def prompt() -> Tensor:
     return TASK.sequence(markers=[0, 1], values=[3, 5], query=1)[None, :5]
 
 
-def test_it_is_a_hooked_transformer_with_the_usual_cache(model, prompt: Tensor) -> None:
-    from transformer_lens import ActivationCache, HookedTransformer
+def test_it_is_a_hooked_transformer_where_there_is_one() -> None:
+    from rtinterp.models.hooked_decoder import HookedDecoder
 
-    assert type(model) is HookedTransformer
+    expected: type = HookedDecoder
+    if version("transformer-lens") < "4":
+        from transformer_lens import HookedTransformer as expected
+    assert type(build_model(TASK, ModelSpec(d_model=16), seed=0)) is expected
+    assert type(build_model(TASK, ModelSpec(d_model=16, attention="prefix_sum"), seed=0)) is HookedDecoder
+
+
+def test_it_has_the_usual_cache(model, prompt: Tensor) -> None:
+    from transformer_lens import ActivationCache
+
     logits, cache = model.run_with_cache(prompt)
     assert isinstance(cache, ActivationCache)
     parts, labels = cache.decompose_resid(layer=2, return_labels=True)

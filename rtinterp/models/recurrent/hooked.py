@@ -6,15 +6,15 @@ import dataclasses
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 from transformer_lens import HookedRootModule
 from transformer_lens.hook_points import HookPoint
 
+from rtinterp.models.hooked_decoder import load_exactly
+from rtinterp.models.hooked_embedding import HookedEmbed
 from rtinterp.models.recurrent.architecture import RecurrentArchitecture
 from rtinterp.models.recurrent.stacked import stack_layer
-from rtinterp.models.transformer.hooked import load_exactly
 from rtinterp.tasks import Task
 
 
@@ -44,7 +44,7 @@ class HookedRecurrent(HookedRootModule):
     def __init__(self, architecture: RecurrentArchitecture, d_vocab: int, n_ctx: int) -> None:
         super().__init__()
         self.cfg = HookedRecurrentConfig(architecture.d_model, architecture.n_layers, d_vocab, d_vocab, n_ctx)
-        self.embed = nn.ParameterDict({"W_E": torch.zeros(d_vocab, architecture.d_model)})
+        self.embed = HookedEmbed(d_vocab, architecture.d_model)
         self.hook_embed = HookPoint()
         self.layers = nn.ModuleList(HookedLayer(architecture) for _ in range(architecture.n_layers))
         self.unembed = nn.ParameterDict(
@@ -54,7 +54,7 @@ class HookedRecurrent(HookedRootModule):
 
     @property
     def W_E(self) -> Float[Tensor, "d_vocab d_model"]:
-        return self.embed["W_E"]
+        return self.embed.W_E
 
     @property
     def W_U(self) -> Float[Tensor, "d_model d_vocab"]:
@@ -65,13 +65,10 @@ class HookedRecurrent(HookedRootModule):
         return self.unembed["b_U"]
 
     def forward(
-        self, tokens: Int64[Tensor, "batch pos"], stop_at_layer: int | None = None
+        self, input: Int64[Tensor, "batch pos"] | Float[Tensor, "batch pos d_vocab"], stop_at_layer: int | None = None
     ) -> Float[Tensor, "batch pos d_vocab"] | Float[Tensor, "batch pos d_model"]:
-        """Logits of the next token at every position, or what the layer ``stop_at_layer`` would have read.
-
-        Like HookedTransformer, takes tokens from any device.
-        """
-        x = self.hook_embed(F.embedding(tokens.to(self.W_E.device), self.W_E))
+        """Logits at every position of tokens or real-valued vectors, or what the layer ``stop_at_layer`` would read."""
+        x = self.hook_embed(self.embed(input))
         for layer in self.layers[:stop_at_layer]:
             x = layer(x)
         return x @ self.W_U + self.b_U if stop_at_layer is None else x

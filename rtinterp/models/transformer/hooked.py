@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float32
-from torch import Tensor, nn
+from torch import Tensor
 
 from rtinterp.models.layers import LAYER_NORM_EPS
 from rtinterp.models.transformer.architecture import TransformerArchitecture
@@ -16,53 +16,79 @@ from rtinterp.tasks import Task
 if TYPE_CHECKING:
     from transformer_lens import HookedTransformer
 
+    from rtinterp.models.hooked_decoder import HookedDecoder
+
 
 def hooked_transformer(
     task: Task, architecture: TransformerArchitecture, tensors: Mapping[str, Float32[Tensor, ...]], device: str = "cpu"
-) -> HookedTransformer:
-    """A HookedTransformer with exactly these tensors, by TransformerLens name, and the architecture's attention.
+) -> HookedTransformer | HookedDecoder:
+    """A model with exactly these tensors, by TransformerLens name, and the architecture's attention.
+
+    It is a HookedTransformer where TransformerLens has that class (before 4.0) and it can express the body, and
+    otherwise a HookedDecoder, which has the same parameters and hook points.
 
     Raises:
         ValueError: the tensors are not those of the model.
     """
-    from transformer_lens import HookedTransformer, HookedTransformerConfig
+    from rtinterp.models.hooked_decoder import load_exactly
 
-    config = HookedTransformerConfig(
-        n_layers=architecture.n_layers,
-        d_model=architecture.d_model,
-        n_heads=architecture.n_heads,
-        d_head=architecture.d_head,
-        d_mlp=architecture.d_mlp,
-        d_vocab=task.d_vocab,
-        n_ctx=task.n_ctx,
-        act_fn="gelu_new",
-        normalization_type="LN",
-        eps=LAYER_NORM_EPS,
-        positional_embedding_type="standard",
-        attention_dir="causal",
-        init_weights=False,
-        device=device,
-        model_name=f"random-transformer-{task.name}",
-    )
-    with warnings.catch_warnings():
-        # 3.x announces TransformerBridge here; pyproject.toml keeps to 3.x.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        model = HookedTransformer(config)
-    if architecture.attention == "prefix_sum":
-        from rtinterp.models.transformer.linearised import linearise
-
-        linearise(model)
+    can_be_theirs = has_hooked_transformer() and architecture.attention == "softmax"
+    model = _their_model(task, architecture, device) if can_be_theirs else hooked_decoder(task, architecture, device)
     load_exactly(model, tensors)
     return model.eval()
 
 
-def load_exactly(model: nn.Module, tensors: Mapping[str, Float32[Tensor, ...]]) -> None:
-    """Copy the tensors into the model's parameters.
+def has_hooked_transformer() -> bool:
+    """Whether the installed TransformerLens has HookedTransformer; 4.x raises ImportError even for ``hasattr``."""
+    try:
+        from transformer_lens import HookedTransformer  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
-    Raises:
-        ValueError: a parameter has no tensor, or a tensor no parameter.
-    """
-    buffers = {name for name, _ in model.named_buffers()}
-    missing, unexpected = model.load_state_dict(dict(tensors), strict=False)
-    if unexpected or set(missing) - buffers:
-        raise ValueError(f"tensors do not make a model: missing {sorted(set(missing) - buffers)}, unknown {unexpected}")
+
+def _their_model(task: Task, architecture: TransformerArchitecture, device: str) -> HookedTransformer:
+    from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+    with warnings.catch_warnings():
+        # 3.x announces here that 4.0 removes the class.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return HookedTransformer(HookedTransformerConfig(**_config_fields(task, architecture, device)))
+
+
+def hooked_decoder(task: Task, architecture: TransformerArchitecture, device: str = "cpu") -> HookedDecoder:
+    """Our own model of the architecture, with whichever TransformerLens; its parameters start as zeros."""
+    from transformer_lens.config import TransformerBridgeConfig
+
+    from rtinterp.models.hooked_decoder import HookedDecoder
+    from rtinterp.models.transformer import hooked_block as parts
+
+    cfg = TransformerBridgeConfig(**_config_fields(task, architecture, device))
+    attention = parts.HookedAttention if architecture.attention == "softmax" else parts.PrefixSumAttention
+    blocks = (
+        parts.HookedBlock(cfg, attention(cfg), parts.HookedMLP(architecture.d_model, architecture.d_mlp))
+        for _ in range(architecture.n_layers)
+    )
+    return HookedDecoder(cfg, blocks, parts.HookedLayerNorm(cfg)).to(device)
+
+
+def _config_fields(task: Task, architecture: TransformerArchitecture, device: str) -> dict[str, Any]:
+    """What both configurations of TransformerLens have; what is not named here has their default."""
+    return {
+        "n_layers": architecture.n_layers,
+        "d_model": architecture.d_model,
+        "n_heads": architecture.n_heads,
+        "d_head": architecture.d_head,
+        "d_mlp": architecture.d_mlp,
+        "d_vocab": task.d_vocab,
+        "d_vocab_out": task.d_vocab,
+        "n_ctx": task.n_ctx,
+        "act_fn": "gelu_new",
+        "normalization_type": "LN",
+        "eps": LAYER_NORM_EPS,
+        "positional_embedding_type": "standard",
+        "attention_dir": "causal",
+        "init_weights": False,
+        "device": device,
+        "model_name": f"random-transformer-{task.name}",
+    }

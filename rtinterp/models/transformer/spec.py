@@ -22,7 +22,7 @@ from rtinterp.strict import STRICT
 from rtinterp.tasks import Task
 
 if TYPE_CHECKING:
-    from transformer_lens import HookedTransformer
+    from rtinterp.models.hooked_model import HookedModel
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -46,7 +46,7 @@ class ModelSpec(TransformerArchitecture, Body):
     ) -> StackedTransformer:
         return stack_transformers(self, tensors, frozen, dtype)
 
-    def hooked(self, task: Task, tensors: Mapping[str, Float32[Tensor, ...]], device: str) -> HookedTransformer:
+    def hooked(self, task: Task, tensors: Mapping[str, Float32[Tensor, ...]], device: str) -> HookedModel:
         from rtinterp.models.transformer.hooked import hooked_transformer
 
         return hooked_transformer(task, self, tensors, device)

@@ -18,8 +18,7 @@ from rtinterp.tasks import NeedleInAHaystack
 from rtinterp.training.run import Run
 
 if TYPE_CHECKING:
-    from transformer_lens import HookedTransformer
-
+    from rtinterp.models.hooked_model import HookedModel
 N_SCORED_SEQUENCES = 500
 #: The paper's example: a 1 b 2 c 3 d 4 b?
 EXAMPLE = {"markers": [0, 1, 2, 3], "values": [1, 2, 3, 4], "query": 1}
@@ -55,7 +54,7 @@ def _heads(run: Run) -> pl.DataFrame:
     return pl.concat(tables)
 
 
-def role_scores(task: NeedleInAHaystack, model: HookedTransformer) -> dict[str, Float[Tensor, "layer head"]]:
+def role_scores(task: NeedleInAHaystack, model: HookedModel) -> dict[str, Float[Tensor, "layer head"]]:
     """How well each head does each role, over test sequences."""
     tokens = task.test_set().tokens[:N_SCORED_SEQUENCES]
     patterns = attention_patterns(model, tokens)
