@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +31,14 @@ def to_bridge(model: HookedModel) -> Any:
         ValueError: a TransformerBridge cannot express the model.
     """
     try:
-        from transformer_lens.model_bridge import TransformerBridge
-        from transformer_lens.utilities.tl_checkpoint_conversion import convert_tl_checkpoint
+        conversion = importlib.import_module("transformer_lens.utilities.tl_checkpoint_conversion")
     except ImportError as error:
         raise ImportError(
             f"to_bridge needs transformer-lens 4.0 or newer, and {version('transformer-lens')} is installed; "
             "where it is older, run.model of a GPT-2 body is a HookedTransformer"
         ) from error
+    from transformer_lens.model_bridge import TransformerBridge
+
     from rtinterp.models.hooked_decoder import HookedDecoder
     from rtinterp.models.transformer.hooked_block import HookedAttention
 
@@ -45,5 +47,5 @@ def to_bridge(model: HookedModel) -> Any:
     # The layers of the bridge draw their initial values from the global generator.
     with torch.random.fork_rng(devices=[]):
         bridge = TransformerBridge.boot_native(model.cfg, device=model.cfg.device, dtype=model.cfg.dtype)
-    bridge.load_state_dict(convert_tl_checkpoint(model.state_dict(), bridge.cfg))
+    bridge.load_state_dict(conversion.convert_tl_checkpoint(model.state_dict(), bridge.cfg))
     return bridge.eval()
