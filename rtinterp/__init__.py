@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rtinterp.tasks import register_task as register_task
     from rtinterp.training.loop import DivergenceError as DivergenceError
     from rtinterp.training.run import Run as Run
+    from rtinterp.training.snapshot import Snapshot as Snapshot
     from rtinterp.training.spec import RunSpec as RunSpec
     from rtinterp.training.spec import TrainSpec as TrainSpec
 
@@ -43,6 +44,7 @@ _HOME = {
     "RunSpec": "rtinterp.training.spec",
     "Run": "rtinterp.training.run",
     "train": "rtinterp.store.training",
+    "Snapshot": "rtinterp.training.snapshot",
     "DivergenceError": "rtinterp.training.loop",
     "RunStore": "rtinterp.store.run_store",
     "StoreError": "rtinterp.store.run_store",

@@ -149,8 +149,10 @@ def _metadata(data: bytes) -> tuple[dict[str, str], int]:
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         raise StoreError("not a file that rtinterp exported")
     version = metadata.get("format_version")
-    check_version(int(version) if version in map(str, KNOWN_VERSIONS) else version)
-    keys = METADATA_KEYS if int(version) in FORMER_VERSIONS else {*METADATA_KEYS, STOPPED_AT_STEP}
+    version = check_version(
+        int(version) if isinstance(version, str) and version in map(str, KNOWN_VERSIONS) else version
+    )
+    keys = METADATA_KEYS if version in FORMER_VERSIONS else {*METADATA_KEYS, STOPPED_AT_STEP}
     if metadata.keys() != keys or not all(isinstance(value, str) for value in metadata.values()):
         raise StoreError(f"its metadata is not what format {version} has there")
     if _seal({name: text for name, text in metadata.items() if name != "sha256"}) != metadata["sha256"]:

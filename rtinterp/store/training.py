@@ -97,11 +97,12 @@ def train(
 
 
 def _checked_specs(specs: object) -> list[RunSpec]:
-    given = list(specs) if isinstance(specs, Iterable) else [specs]
-    for spec in given:
+    checked: list[RunSpec] = []
+    for spec in specs if isinstance(specs, Iterable) else [specs]:
         if not isinstance(spec, RunSpec):
             raise TypeError(f"train() takes a RunSpec or several of them, not {spec!r:.100} ({type(spec).__name__})")
-    return given
+        checked.append(spec)
+    return checked
 
 
 def _opened(store: object) -> RunStore | None:
@@ -117,7 +118,5 @@ def _what_was_kept(store: RunStore, specs: Sequence[RunSpec]) -> str:
     missing = set(store.missing(distinct, retry_failed=True))
     begun = missing.intersection(spec for stack in checkpointed(store.unfinished_folder) for spec in stack)
     checkpoints = f" and {len(begun)} have a checkpoint there" if begun else ""
-    n_stored = len(distinct) - len(missing)
-    return (
-        f"{n_stored} of {len(distinct)} runs are stored in {store.path}{checkpoints}; the same call goes on from there"
-    )
+    stored = f"{len(distinct) - len(missing)} of {len(distinct)} runs are stored in {store.path}"
+    return f"{stored}{checkpoints}; the same call or the same command goes on from there"

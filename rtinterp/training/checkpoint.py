@@ -92,18 +92,28 @@ class Keeper(Protocol):
 
     def saved(self) -> Iterator[Checkpoint]:
         """Checkpoints of this stack, the newest first; damaged ones are left out."""
+        ...
 
     def is_due(self) -> bool:
         """Whether the last checkpoint is old enough for another; asked after every step."""
+        ...
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Keep a checkpoint in place of older ones."""
+        ...
 
     def tell(self, step: int, train_loss: float | None) -> None:
         """Told after every step; may raise to end the training."""
+        ...
 
     def diverged(self, run_id: str, divergence: Divergence, seconds: float) -> None:
         """Told once for every model that cannot be finished; the others go on."""
+        ...
 
     def stopped(self, run_id: str, step: int, run: Run | None) -> None:
-        """Told once for every model that is stopped; the others go on. None for what was told before a checkpoint."""
+        """Told once for every model that is stopped; the others go on.
+
+        Args:
+            run: None if a checkpoint says that it was stopped, and it was told before that.
+        """
+        ...

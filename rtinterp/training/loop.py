@@ -94,7 +94,7 @@ def train_stack_kept(
                 continue
             keeper.save(training.checkpoint())
             slowest_save = max(slowest_save, time.perf_counter() - saved)
-            if interrupted:
+            if interruption is not None:
                 interruption.obey()
             if out_of_time:
                 return None
