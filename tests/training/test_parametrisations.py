@@ -18,9 +18,9 @@ from rtinterp.models.parametrisations import LowRank, Parametrisation, RandomSub
 from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.store import RunStore
+from rtinterp.store.training import train
 from rtinterp.tasks import Memorization, ModularAddition
 from rtinterp.training.engine import Engine
-from rtinterp.training.loop import train
 from rtinterp.training.packing import ChunkLimits
 from rtinterp.training.spec import RunSpec
 from rtinterp.training.stream import TrainingStream

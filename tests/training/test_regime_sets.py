@@ -15,9 +15,9 @@ from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.regimes import freeze
 from rtinterp.models.transformer.hooked import hooked_transformer
 from rtinterp.models.transformer.spec import ModelSpec
+from rtinterp.store.training import train
 from rtinterp.tasks import Task
 from rtinterp.training.engine import Engine
-from rtinterp.training.loop import train
 from rtinterp.training.spec import RunSpec, TrainSpec, spec_from_json, spec_to_json
 from rtinterp.training.stream import TrainingStream
 
