@@ -67,7 +67,8 @@ class Engine:
         self._limits = chunk_limits(self.spec, device)
         self._imitated = imitated(task, len(specs), device)
         self._test_batch: PackedBatch | None = None
-        tensors = self.spec.model_tensors(self.parameters)
+        with torch.no_grad():
+            tensors = self.spec.model_tensors(self.parameters)
         self._never_changing = self.frozen.intersection(tensors)
         self._embeddings = Embeddings.of(tensors, self._never_changing)
         self._frozen_body: StackedBody | None = None
