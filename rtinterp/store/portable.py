@@ -148,10 +148,8 @@ def _metadata(data: bytes) -> tuple[dict[str, str], int]:
     metadata = header.get(contents.METADATA)
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         raise StoreError("not a file that rtinterp exported")
-    version = metadata.get("format_version")
-    version = check_version(
-        int(version) if isinstance(version, str) and version in map(str, KNOWN_VERSIONS) else version
-    )
+    text = metadata.get("format_version")
+    version = check_version(int(text) if isinstance(text, str) and text in map(str, KNOWN_VERSIONS) else text)
     keys = METADATA_KEYS if version in FORMER_VERSIONS else {*METADATA_KEYS, STOPPED_AT_STEP}
     if metadata.keys() != keys or not all(isinstance(value, str) for value in metadata.values()):
         raise StoreError(f"its metadata is not what format {version} has there")

@@ -128,7 +128,9 @@ def test_the_table_is_exported_whole(call, runs: Path, tmp_path: Path, ending: s
     assert call("list", "--out", file)[0] == 0
     read = pl.read_csv if ending == "csv" else pl.read_parquet
     table = RunStore(runs).table()
-    assert read(file).select(table.columns).sort("run_id").equals(table.sort("run_id"))
+    # A column without values, as that of stopped runs here, has no type in CSV.
+    written = read(file).select(table.columns).cast(dict(table.schema))
+    assert written.sort("run_id").equals(table.sort("run_id"))
     assert call("list", "--out", file)[0] == 0, "an equal file stays"
     status, _, err = call("list", "--out", file, "--width", "16")
     assert (status, "is already there" in err) == (1, True)
