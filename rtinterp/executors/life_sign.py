@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 
 SECONDS_PER_TOUCH = 5.0
 SECONDS_PER_QUESTION = 0.1
@@ -43,9 +42,7 @@ class LifeSign:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
         self.path.unlink(missing_ok=True)

@@ -18,21 +18,24 @@ def aside_name(prefix: str = ASIDE_PREFIX) -> str:
     return f"{prefix}{this_process().tag}-{uuid.uuid4().hex}"
 
 
-def write_durably(path: Path, contents: bytes) -> None:
+def write_durably(path: Path, contents: bytes, *, replace: bool = True) -> None:
     """Write a file as ``write_whole`` does, and flush it, so that a power failure leaves these or the former contents.
 
     Raises:
-        OSError: it cannot be written; nothing has changed then.
+        OSError: as ``write_whole``.
     """
-    write_whole(path, contents, flush=True)
+    write_whole(path, contents, flush=True, replace=replace)
     flush_folder(path.parent)
 
 
-def write_whole(path: Path, contents: bytes, *, flush: bool = False) -> None:
+def write_whole(path: Path, contents: bytes, *, flush: bool = False, replace: bool = True) -> None:
     """Write to the side and rename, so that nobody sees a part of a file.
 
+    Args:
+        replace: whether a file of that name may be there.
+
     Raises:
-        OSError: it cannot be written; nothing has changed then.
+        OSError: it cannot be written, or its name is taken; nothing has changed then.
     """
     aside = path.with_name(aside_name())
     try:
@@ -41,11 +44,22 @@ def write_whole(path: Path, contents: bytes, *, flush: bool = False) -> None:
             if flush:
                 file.flush()
                 os.fsync(file.fileno())
-        os.replace(aside, path)
-    except BaseException:
+        os.replace(aside, path) if replace else _link(aside, path)
+    finally:
         with contextlib.suppress(OSError):
             aside.unlink()
+
+
+def _link(aside: Path, path: Path) -> None:
+    """Give a file its name, unless the name is taken."""
+    try:
+        os.link(aside, path)
+    except FileExistsError:
         raise
+    except OSError:  # a file system without hard links
+        if os.path.lexists(path):
+            raise FileExistsError(path) from None
+        os.replace(aside, path)
 
 
 def flush_files(folder: Path) -> None:

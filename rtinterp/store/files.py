@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-import uuid
 from pathlib import Path
 
+from rtinterp.store.durable import write_durably
 from rtinterp.store.errors import StoreError, explain, one_line
 
 #: A named pipe or a device must not keep a reader waiting, and a link must not lead out of the store.
@@ -77,29 +77,9 @@ def write_file(path: Path, data: bytes, *, force: bool = False) -> None:
     Raises:
         StoreError: the name is taken and ``force`` is not given, or the file cannot be written.
     """
-    unfinished = path.with_name(f".{path.name[:100]}-{uuid.uuid4().hex}")
     try:
-        try:
-            with unfinished.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(path) if force else _link(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        write_durably(path, data, replace=force)
     except FileExistsError as error:
         raise StoreError(f"{one_line(path)}: is already there; choose another name, or pass --force") from error
     except (OSError, ValueError) as error:
         raise StoreError(f"{one_line(path)}: cannot be written: {explain(error)}") from error
-
-
-def _link(unfinished: Path, path: Path) -> None:
-    """Give a file its name, unless the name is taken."""
-    try:
-        os.link(unfinished, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        if os.path.lexists(path):
-            raise FileExistsError(path) from None
-        unfinished.replace(path)

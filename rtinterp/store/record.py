@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +32,7 @@ from torch import Tensor
 
 from rtinterp.store import contents, sizes
 from rtinterp.store.checks import FORMAT_VERSION, FORMER_VERSIONS, blame, check_fingerprint, check_version
+from rtinterp.store.durable import sha256
 from rtinterp.store.errors import StoreError, explain, one_line
 from rtinterp.store.files import check_folder, read_file
 from rtinterp.store.strict_json import make, parse_json
@@ -73,7 +73,7 @@ def write_run(run: Run, folder: Path) -> None:
     }
     if run.kept:
         written[KEPT_FILE] = safetensors.torch.save(contents.flat(run.kept))
-    hashes = {name: _sha256(data) for name, data in written.items()}
+    hashes = {name: sha256(data) for name, data in written.items()}
     record = Record(FORMAT_VERSION, run.fingerprint, hashes, run.stopped_at_step)
     written[RECORD_FILE] = (json.dumps(dataclasses.asdict(record), indent=2) + "\n").encode()
     for name, data in written.items():
@@ -213,7 +213,7 @@ class StoredRun:
         """A file whose hash is the recorded one."""
         expected = self.record.sha256[name]
         data = read_file(self.folder / name, limit)
-        if _sha256(data) != expected:
+        if sha256(data) != expected:
             raise StoreError(
                 f"{one_line(self.folder / name)}: truncated or edited since it was saved (its sha256 is not the one in "
                 f"{RECORD_FILE})"
@@ -222,7 +222,3 @@ class StoredRun:
 
     def _blamed(self, name: str) -> contextlib.AbstractContextManager[None]:
         return blame(self.folder / name)
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
