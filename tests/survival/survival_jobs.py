@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -15,6 +17,7 @@ from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.papers.random_transformers.scales import SCALES, ImitationBudget, LanguageBudget, Scale, TaskBudget
 from rtinterp.store import RunStore, resumable
+from rtinterp.store.locks import Claim, Locks
 from rtinterp.store.training import train
 from rtinterp.tasks import (
     CircuitImitation,
@@ -141,6 +144,21 @@ def die_at(n: int, runs: Path) -> None:
     train(few_steps()[:4], store=RunStore(runs), device="cpu", progress=False)
 
 
+def fight(folder: Path, seed: int) -> None:
+    """Claim some of a few runs, again and again; the log says what was had, by whom, and from when to when."""
+    rng, locks = random.Random(seed), Locks(folder / "store")
+    while True:
+        run_ids = rng.sample(FOUGHT_FOR, rng.randint(1, 4))
+        claim = locks.claim(run_ids, 1)
+        if isinstance(claim, Claim):
+            with claim, (folder / "log").open("a", buffering=1) as log:
+                log.write(f"{os.getpid()} from {time.monotonic()} {' '.join(run_ids)}\n")
+                time.sleep(rng.random() * 0.003)
+                claim.verify()
+                log.write(f"{os.getpid()} until {time.monotonic()}\n")
+
+
+FOUGHT_FOR = [f"run{n}" for n in range(8)]
 CHANGES = ("rename", "replace", "mkdir", "rmdir", "unlink", "fsync")
 LONG = ["train", "modular_addition", "--p", "7", "--d-model", "8", "--n-steps", "1000000", "--batch-size", "8",
         "--seed", "0", "1", "--steps-per-evaluation", "100000", "--device", "cpu"]  # fmt: skip
