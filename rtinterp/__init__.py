@@ -50,7 +50,7 @@ _HOME = {
     "StoreError": "rtinterp.store.run_store",
     "register_task": "rtinterp.tasks",
 }
-_SUBPACKAGES = ("analysis", "figures", "models", "store", "tasks", "training")
+_SUBPACKAGES = ("analysis", "figures", "models", "papers", "plot", "store", "tasks", "training")
 
 __all__ = [*_HOME, *_SUBPACKAGES]
 

@@ -3,6 +3,18 @@
 Every score is a mean of attention weights over *occurrences*: index lists of equal length that name, for each one, the
 sequence (``batch_index``), the position that looks and the position looked at. The weights of one causal query add up
 to one, so a score lies in [0, 1], and a head that looks nowhere in particular scores about ``1 / (query_pos + 1)``.
+
+Two sequences of three tokens, one layer, two heads; head 1 looks from the last token to the first, with weight 1 in the
+first sequence and 0.5 in the second:
+
+>>> patterns = torch.zeros(1, 2, 2, 3, 3)  # [layer batch head query_pos key_pos]
+>>> patterns[0, :, 1, 2, 0] = torch.tensor([1.0, 0.5])
+>>> batch_index, query_pos, key_pos = torch.tensor([[0, 1], [2, 2], [0, 0]])  # [occurrence] each
+>>> scores = attention_score(patterns, batch_index=batch_index, query_pos=query_pos, key_pos=key_pos)
+>>> scores  # [layer head]
+tensor([[0.0000, 0.7500]])
+>>> best_head(scores)
+BestHead(layer=0, head=1, score=0.75)
 """
 
 from __future__ import annotations
@@ -13,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -33,16 +45,19 @@ class BestHead(NamedTuple):
 def attention_patterns(
     model: HookedModel, tokens: Int64[Tensor, "*batch pos"]
 ) -> Float[Tensor, "layer batch head query_pos key_pos"]:
-    """Attention weights of every head, from one forward pass that stops before the unembedding.
+    """Compute the attention weights of every head in one forward pass that stops before the unembedding.
 
-    Holds ``n_layers * batch * n_heads * pos**2`` floats: pass a few hundred sequences at a time.
+    The result holds ``n_layers * batch * n_heads * pos**2`` floats: pass a few hundred sequences at a time.
 
     Args:
         tokens: one sequence ``[pos]`` (the result then has ``batch`` = 1) or several ``[batch pos]``.
 
     Raises:
-        ValueError: tokens of another rank, no tokens, or sequences longer than the model's ``n_ctx``.
+        ValueError: tokens of another rank, no tokens, sequences longer than the model's ``n_ctx``, or a model without
+            attention.
     """
+    if not any(name.endswith(_HOOK_PATTERN) for name in model.hook_dict):
+        raise ValueError(f"{type(model).__name__} has no attention patterns; pass a transformer")
     if tokens.ndim not in (1, 2) or tokens.numel() == 0:
         raise ValueError(f"tokens has shape {tuple(tokens.shape)}; pass [pos] or [batch pos], not empty")
     if tokens.shape[-1] > model.cfg.n_ctx:
@@ -56,7 +71,7 @@ def attention_patterns(
 
 
 def pattern_table(patterns: Float[Tensor, "layer head query_pos key_pos"], labels: Sequence[str]) -> pl.DataFrame:
-    """One row per attention weight of ONE sequence: take ``attention_patterns(...)[:, i]`` for sequence ``i``.
+    """Make one row per attention weight of ONE sequence: take ``attention_patterns(...)[:, i]`` for sequence ``i``.
 
     Args:
         labels: what to call each position, e.g. ``task.decode(tokens).split()``; labels may repeat, positions do not.
@@ -94,7 +109,7 @@ def attention_score(
     query_pos: Int64[Tensor, " occurrence"],
     key_pos: Int64[Tensor, " occurrence"],
 ) -> Float[Tensor, "layer head"]:
-    """Mean weight, in [0, 1], that each head gives to ``key_pos`` when it looks from ``query_pos``.
+    """Average the weight, in [0, 1], that each head gives to ``key_pos`` when it looks from ``query_pos``.
 
     Every occurrence counts the same, whatever sequence it is in.
 
@@ -107,81 +122,8 @@ def attention_score(
     return patterns[:, batch_index, :, query_pos, key_pos].mean(dim=0)
 
 
-def marker_score(
-    patterns: Float[Tensor, "layer batch head query_pos key_pos"],
-    *,
-    batch_index: Int64[Tensor, " occurrence"],
-    value_pos: Int64[Tensor, " occurrence"],
-    marker_pos: Int64[Tensor, " occurrence"],
-) -> Float[Tensor, "layer head"]:
-    """Mean weight from each value to its own marker: the first half of the needle circuit, expected in layer 0.
-
-    See ``attention_score`` for the errors.
-    """
-    return attention_score(patterns, batch_index=batch_index, query_pos=value_pos, key_pos=marker_pos)
-
-
-def retrieval_score(
-    patterns: Float[Tensor, "layer batch head query_pos key_pos"],
-    *,
-    batch_index: Int64[Tensor, " occurrence"],
-    query_pos: Int64[Tensor, " occurrence"],
-    matched_value_pos: Int64[Tensor, " occurrence"],
-) -> Float[Tensor, "layer head"]:
-    """Mean weight from the query token to the value it asks for: the second half, expected in layer 1.
-
-    See ``attention_score`` for the errors.
-    """
-    return attention_score(patterns, batch_index=batch_index, query_pos=query_pos, key_pos=matched_value_pos)
-
-
-def self_score(
-    patterns: Float[Tensor, "layer batch head query_pos key_pos"],
-    *,
-    batch_index: Int64[Tensor, " occurrence"],
-    query_pos: Int64[Tensor, " occurrence"],
-) -> Float[Tensor, "layer head"]:
-    """Mean weight from each query to itself: a reference for ``marker_score`` and ``retrieval_score``.
-
-    See ``attention_score`` for the errors.
-    """
-    return attention_score(patterns, batch_index=batch_index, query_pos=query_pos, key_pos=query_pos)
-
-
-def other_values_score(
-    patterns: Float[Tensor, "layer batch head query_pos key_pos"],
-    *,
-    batch_index: Int64[Tensor, " occurrence"],
-    query_pos: Int64[Tensor, " occurrence"],
-    key_pos: Int64[Tensor, " occurrence"],
-    is_value: Bool[Tensor, "batch pos"],
-) -> Float[Tensor, "layer head"]:
-    """Mean weight from each query to ONE value token that is neither its key nor itself: the reference for a score.
-
-    A head that looks at all values alike gives its key, where that is a value, no more than this. The other values are
-    those before the query. They are averaged within an occurrence first, then over the occurrences that have any, so
-    that long sequences do not count more.
-
-    Raises:
-        ValueError: as ``attention_score``, a mask of another shape, or no occurrence with another value before it.
-    """
-    _check_occurrences(patterns, batch_index, query_pos, key_pos)
-    _, n_sequences, _, n_pos, _ = patterns.shape
-    if is_value.shape != (n_sequences, n_pos):
-        raise ValueError(f"is_value has shape {tuple(is_value.shape)}; pass [batch pos] = {(n_sequences, n_pos)}")
-    positions = torch.arange(n_pos, device=is_value.device)
-    others = is_value[batch_index] & (positions < query_pos[:, None]) & (positions != key_pos[:, None])
-    n_others = others.sum(dim=-1)
-    kept = n_others > 0
-    if not kept.any():
-        raise ValueError("no query has another value before it; pass sequences with at least two values")
-    share = (others[kept] / n_others[kept, None]).to(patterns)
-    weights = patterns[:, batch_index[kept], :, query_pos[kept]]  # [occurrence layer head key_pos]
-    return torch.einsum("olhk,ok->lh", weights, share) / kept.sum()
-
-
 def best_head(scores: Float[Tensor, "layer head"], layer: int | None = None) -> BestHead:
-    """The head with the largest score, in the whole model or in one ``layer`` (from zero); the first one on a tie.
+    """Find the head with the largest score, in the whole model or in one ``layer`` (from zero); the first on a tie.
 
     Raises:
         ValueError: scores of another rank, empty or not finite, or a layer the model does not have.

@@ -9,12 +9,11 @@ coprime to p, moves what was at frequency k to a k (mod p, folded into 1..p // 2
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import numpy as np
 import polars as pl
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from scipy.special import betaincinv
 from torch import Tensor
 
@@ -24,7 +23,7 @@ N_PAIRED_COMPONENTS = 10
 
 @dataclasses.dataclass(frozen=True)
 class PrincipalComponents:
-    """Centred principal components, those of largest variance first.
+    """The centred principal components of a matrix, those of largest variance first.
 
     Attributes:
         scores: coordinates of the centred rows, in the units of the matrix.
@@ -37,24 +36,8 @@ class PrincipalComponents:
     explained_variance_ratio: Float[Tensor, " component"]
 
 
-@dataclasses.dataclass(frozen=True)
-class CircleFit:
-    """Two components in which the residues lie on a circle in the order of ``frequency * n``.
-
-    Attributes:
-        component_x, component_y: columns of the scores, from zero (the paper counts from one).
-        frequency: turns made by the residues 0, 1, ..., p - 1.
-        r_squared: share of the two components' variance that the circle explains, in [0, 1].
-    """
-
-    component_x: int
-    component_y: int
-    frequency: int
-    r_squared: float
-
-
 def principal_components(W: Float[Tensor, "n d_model"], n_components: int) -> PrincipalComponents:
-    """The leading principal components of the rows of ``W``, by full singular value decomposition.
+    """Find the leading principal components of the rows of ``W``, by full singular value decomposition.
 
     Raises:
         ValueError: n_components not in 1..min(n, d_model); rows that are not finite or all equal.
@@ -71,10 +54,11 @@ def principal_components(W: Float[Tensor, "n d_model"], n_components: int) -> Pr
 
 
 def fourier_spectrum(W_E: Float[Tensor, "residue d_model"]) -> Float[Tensor, " frequency"]:
-    """Share of the centred embedding's power at each frequency 1..p // 2 over residues; entry 0 is frequency 1.
+    """Compute the share of the centred embedding's power at each frequency 1..p // 2; entry 0 is frequency 1.
 
-    Sums to one (Parseval). A circle of frequency k puts everything at k; independent Gaussian rows spread it evenly, at
-    2 / (p - 1) each. For even p the last (Nyquist) frequency has one real dimension instead of two, so half as much.
+    The shares sum to one (Parseval). A circle of frequency k puts everything at k; independent Gaussian rows spread it
+    evenly, at 2 / (p - 1) each. For even p the last (Nyquist) frequency has one real dimension instead of two, so half
+    as much.
 
     Raises:
         ValueError: fewer than 2 residues; rows that are not finite or all equal.
@@ -86,9 +70,10 @@ def fourier_spectrum(W_E: Float[Tensor, "residue d_model"]) -> Float[Tensor, " f
 
 
 def effective_dimension(W: Float[Tensor, "n d_model"]) -> float:
-    """Participation ratio tr(C)^2 / tr(C^2) of the rows' covariance C: r when r directions share the variance equally.
+    """Compute tr(C)^2 / tr(C^2) of the rows' covariance C, which is r when r directions share the variance equally.
 
-    Lies in [1, min(n - 1, d_model)]. For n isotropic Gaussian rows it is about n d / (n + d), less than d.
+    This participation ratio lies in [1, min(n - 1, d_model)]. For n isotropic Gaussian rows it is about n d / (n + d),
+    less than d.
 
     Raises:
         ValueError: rows that are not finite or all equal.
@@ -98,7 +83,7 @@ def effective_dimension(W: Float[Tensor, "n d_model"]) -> float:
 
 
 def dominant_frequencies(W_E: Float[Tensor, "residue d_model"], *, false_positive_rate: float = 0.01) -> pl.DataFrame:
-    """Frequencies with more power than embeddings without any order of residues would show.
+    """Find the frequencies with more power than embeddings without any order of residues would show.
 
     Null hypothesis: the rows are independent draws from one Gaussian. The power at a frequency is then chi-square with
     2 D degrees of freedom (D at Nyquist) out of (p - 1) D in all, so its share has a Beta distribution: exactly if D
@@ -128,84 +113,20 @@ def dominant_frequencies(W_E: Float[Tensor, "residue d_model"], *, false_positiv
 
 
 def circle_fits(scores: Float[Tensor, "residue component"], n_components: int = N_PAIRED_COMPONENTS) -> pl.DataFrame:
-    """The circle that fits best in each pair of the first ``n_components`` columns, best pair first.
+    """Fit a circle in each pair of the first ``n_components`` columns; the best pair comes first.
 
     With z = x + iy, the circle of frequency k nearest to the points, under any rotation, reflection, translation and
     scale, is c exp(+-2 pi i k n / p), and R^2 = |DFT(z)[+-k]|^2 / (p sum |z|^2): one FFT gives every fit. Pure noise
     reaches about log(number of fits) / p. The Nyquist frequency is a line, not a circle, and is left out.
 
     Returns:
-        columns as the fields of ``CircleFit``: ``component_x`` < ``component_y``, ``frequency``, ``r_squared``.
+        columns ``component_x`` < ``component_y`` (columns of the scores, from zero; the paper counts from one),
+        ``frequency`` (turns made by the residues 0, 1, ..., p - 1) and ``r_squared`` (share of the two components'
+        variance that the circle explains, in [0, 1]).
 
     Raises:
         ValueError: fewer than 3 residues or 2 columns; scores that are not finite or all equal.
     """
-    x, y, r_squared = _pair_fits(scores, n_components)
-    best, frequency = r_squared.max(dim=1)
-    columns = {"component_x": x, "component_y": y, "frequency": frequency + 1, "r_squared": best}
-    table = pl.DataFrame({name: column.numpy() for name, column in columns.items()})
-    return table.sort("r_squared", descending=True, maintain_order=True)
-
-
-def best_circle(scores: Float[Tensor, "residue component"], n_components: int = N_PAIRED_COMPONENTS) -> CircleFit:
-    """The best row of ``circle_fits``; judge its ``r_squared`` against the noise level given there."""
-    return CircleFit(**circle_fits(scores, n_components).row(0, named=True))
-
-
-def dominant_circles(W_E: Float[Tensor, "residue d_model"], n_components: int = N_PAIRED_COMPONENTS) -> pl.DataFrame:
-    """Each dominant frequency with the pair of leading principal components that holds its circle best.
-
-    Components may serve several frequencies. An ``r_squared`` above one half is beaten in no disjoint pair: the fits of
-    one frequency to disjoint pairs add up to at most one.
-
-    Returns:
-        the rows of ``dominant_frequencies``, in that order, with columns ``frequency``, ``share``, ``component_x`` <
-        ``component_y`` (from zero) and ``r_squared``; the last three are null at Nyquist, a line and not a circle.
-
-    Raises:
-        ValueError: as ``dominant_frequencies``; d_model or n_components below 2.
-    """
-    dominant = dominant_frequencies(W_E).select("frequency", "share")
-    x, y, r_squared = _pair_fits(principal_components(W_E, min(n_components, *W_E.shape)).scores, n_components)
-    best, pair = r_squared.max(dim=0)
-    frequency = torch.arange(1, len(best) + 1)
-    columns = {"frequency": frequency, "component_x": x[pair], "component_y": y[pair], "r_squared": best}
-    circles = pl.DataFrame({name: column.numpy() for name, column in columns.items()})
-    return dominant.join(circles, on="frequency", how="left").sort("share", descending=True)
-
-
-def radius_spread(points: Float[Tensor, "residue 2"]) -> float:
-    """Standard deviation over mean of the distances to the centroid: 0 on a circle, 0.52 for a round Gaussian cloud.
-
-    Raises:
-        ValueError: points that are not finite or all equal.
-    """
-    radii = _centred(points).norm(dim=1)
-    return (radii.std(correction=0) / radii.mean()).item()
-
-
-def phase_locking(points: Float[Tensor, "residue 2"], frequency: int) -> float:
-    """How far the angles about the centroid follow ``frequency * n``, in order and pace; radii do not matter.
-
-    Mean resultant length |mean exp(i (angle_n -+ 2 pi k n / p))|, the better of the two senses of rotation. 1 when
-    every residue is at its angle, about 1 / sqrt(p) for shuffled residues, 0 for a circle of another frequency.
-
-    Raises:
-        ValueError: frequency not in 1..(p - 1) // 2; points that are not finite or all equal.
-    """
-    centred = _centred(points)
-    p = len(centred)
-    if not 1 <= frequency <= (p - 1) // 2:
-        raise ValueError(f"frequency is {frequency}; {p} residues have circles of frequency 1 to {(p - 1) // 2}")
-    angles = torch.atan2(centred[:, 1], centred[:, 0])
-    phases = 2 * math.pi * frequency * torch.arange(p, dtype=torch.float64) / p
-    return max(torch.polar(torch.ones_like(phases), angles - s * phases).mean().abs().item() for s in (1, -1))
-
-
-def _pair_fits(
-    scores: Float[Tensor, "residue component"], n_components: int
-) -> tuple[Int64[Tensor, " pair"], Int64[Tensor, " pair"], Float[Tensor, "pair frequency"]]:
-    """The pairs x < y of leading components, and R^2 of each frequency's circle in each; column 0 is frequency 1."""
     if scores.ndim != 2 or scores.shape[0] < 3 or scores.shape[1] < 2 or n_components < 2:
         raise ValueError(
             f"scores has shape {tuple(scores.shape)}, n_components is {n_components}; "
@@ -222,7 +143,38 @@ def _pair_fits(
     energy = points.square().sum(dim=0)
     energy = energy[x] + energy[y]
     r_squared = torch.where((energy > precision**2 * energy.max())[:, None], power / (p * energy)[:, None], 0.0)
-    return x, y, r_squared.clamp(max=1)
+    best, frequency = r_squared.clamp(max=1).max(dim=1)
+    columns = {"component_x": x, "component_y": y, "frequency": frequency + 1, "r_squared": best}
+    table = pl.DataFrame({name: column.numpy() for name, column in columns.items()})
+    return table.sort("r_squared", descending=True, maintain_order=True)
+
+
+def residue_circles(W_E: Float[Tensor, "residue d_model"], n_circles: int = 3) -> pl.DataFrame:
+    """Place the residues on the best circles of an embedding's principal components, of which no two share a component.
+
+    Returns:
+        one row per circle and residue: ``circle`` (from 1, the best first), the columns of ``circle_fits``,
+        ``share_of_variance`` (of the two components, in [0, 1]), ``residue``, and its coordinates ``x`` and ``y``.
+
+    Raises:
+        ValueError: fewer than 3 residues or 2 dimensions, no circle asked for, rows that are not finite or all equal.
+    """
+    if n_circles < 1:
+        raise ValueError(f"n_circles is {n_circles}; pass at least 1")
+    components = principal_components(W_E, min(N_PAIRED_COMPONENTS, *W_E.shape))
+    circles: list[pl.DataFrame] = []
+    taken: set[int] = set()
+    for fit in circle_fits(components.scores).iter_rows(named=True):
+        pair = [fit["component_x"], fit["component_y"]]
+        if len(circles) == n_circles or taken.intersection(pair):
+            continue
+        taken.update(pair)
+        share = components.explained_variance_ratio[pair].sum().item()
+        columns = {"circle": len(circles) + 1, **fit, "share_of_variance": share}
+        x, y = components.scores[:, pair].T.tolist()
+        points = pl.DataFrame({"residue": range(len(W_E)), "x": x, "y": y})
+        circles.append(points.select(*(pl.lit(value).alias(name) for name, value in columns.items()), *points.columns))
+    return pl.concat(circles)
 
 
 def _centred(rows: Float[Tensor, "n d_model"]) -> Float[Tensor, "n d_model"]:

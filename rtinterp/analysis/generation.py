@@ -84,17 +84,6 @@ def nats_per_token(model: HookedModel, batch: Batch) -> float:
     return total / int(batch.scored.sum())
 
 
-def perplexity(nats: float) -> float:
-    """``exp`` of a cross-entropy in nats per token: how many equally likely tokens would be as hard to predict.
-
-    Raises:
-        ValueError: ``nats`` is negative or not a number.
-    """
-    if not nats >= 0:
-        raise ValueError(f"a cross-entropy is at least 0 nats per token, got {nats}")
-    return math.exp(nats)
-
-
 def _last_logits(model: HookedModel, tokens: Int64[Tensor, "batch pos"]) -> Float[Tensor, "batch d_vocab"]:
     """The logits of the token that follows each sequence."""
     slices = _slices(*tokens.shape, model.cfg.d_vocab)

@@ -7,9 +7,7 @@ import re
 import plotly.graph_objects as go
 import polars as pl
 
-FONT = "Helvetica, Arial, sans-serif"
-INK = "#222222"
-GRID = "#e6e6e6"
+from rtinterp.plot.look import COLOURS, FONT, GRID, INK
 
 #: Pixels above the drawing without a subtitle, and per line of it; pixels below the drawing.
 HEADING_HEIGHT = 82
@@ -21,8 +19,7 @@ TABLE_LINE_HEIGHT = 16
 TABLE_CELL_PADDING = 16
 TABLE_LAST_LINE_HEIGHT = 3
 
-#: Colour-blind safe (Okabe and Ito).
-REGIME_COLOURS = {"embeddings": "#0072b2", "all": "#d55e00"}
+REGIME_COLOURS = {"embeddings": COLOURS[0], "all": COLOURS[1]}
 REGIME_NAMES = {
     "embeddings": "random transformer",
     "all": "fully trained",
@@ -34,20 +31,10 @@ SHORT_REGIME_NAMES = {**REGIME_NAMES, "embeddings": "random", "all": "normal"}
 BODY_NAMES = {"transformer": "", "linearised transformer": "linearised", "lstm": "LSTM", "rnn": "RNN"}
 FLOOR_COLOUR = "#999999"
 
-TASK_TITLES = {
-    "ModularAddition": "Modular addition",
-    "NeedleInAHaystack": "Needle in a haystack",
-    "DecimalAddition": "Decimal addition",
-    "ParenthesisBalancing": "Parenthesis balancing",
-    "Memorization": "Memorization",
-    "CircuitImitation": "Circuit imitation",
-    "LanguageModelling": "Language modelling",
-}
-
 
 def task_title(task: str) -> str:
-    """``"ModularAddition(p=113)"`` as a heading: ``"Modular addition"``."""
-    return TASK_TITLES[task.split("(")[0]]
+    """Make a heading of a task: ``"Modular addition"`` of ``"ModularAddition(p=113)"``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", task.split("(")[0]).capitalize()
 
 
 def task_parameters(task: str) -> str:
@@ -120,12 +107,6 @@ def finish_with(figure: go.Figure, title: str, text: str, *, width: int, height:
         height=heading + height + FOOT_HEIGHT,
         margin={"l": 70, "r": 30, "t": heading, "b": FOOT_HEIGHT},
     )
-
-
-def axes(figure: go.Figure) -> go.Figure:
-    """Light grid, dark frame."""
-    look = {"showgrid": True, "gridcolor": GRID, "zeroline": False, "showline": True, "linecolor": INK, "mirror": True}
-    return figure.update_xaxes(**look).update_yaxes(**look)
 
 
 def rgba(colour: str, alpha: float) -> str:

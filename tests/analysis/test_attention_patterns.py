@@ -1,19 +1,11 @@
+import doctest
 import math
 
 import polars as pl
 import pytest
 import torch
 
-from rtinterp.analysis import (
-    attention_patterns,
-    attention_score,
-    best_head,
-    marker_score,
-    other_values_score,
-    pattern_table,
-    retrieval_score,
-    self_score,
-)
+from rtinterp.analysis import attention, attention_patterns, attention_score, best_head, pattern_table
 
 # m1 v1 m2 v2 m3 v3 q, where q asks for v2.
 VALUE_POS = torch.tensor([1, 3, 5])
@@ -21,7 +13,6 @@ MARKER_POS = VALUE_POS - 1
 QUERY_POS = torch.tensor([6])
 MATCHED_POS = torch.tensor([3])
 FIRST_SEQUENCE = torch.zeros(3, dtype=torch.int64)
-IS_VALUE = torch.tensor([[False, True, False, True, False, True, False]])
 
 
 @pytest.fixture
@@ -92,38 +83,26 @@ def test_table_wants_one_label_per_position():
 
 
 def test_planted_marker_head_is_found(planted):
-    scores = marker_score(planted, batch_index=FIRST_SEQUENCE, value_pos=VALUE_POS, marker_pos=MARKER_POS)
+    scores = attention_score(planted, batch_index=FIRST_SEQUENCE, query_pos=VALUE_POS, key_pos=MARKER_POS)
     assert best_head(scores) == (0, 2, 1.0)
     uniform = (1 / 2 + 1 / 4 + 1 / 6) / 3
     assert scores[1, 0].item() == pytest.approx(uniform)
     assert best_head(scores, layer=1).score == pytest.approx(uniform)
-    assert self_score(planted, batch_index=FIRST_SEQUENCE, query_pos=VALUE_POS)[0, 2] == 0
+    itself = attention_score(planted, batch_index=FIRST_SEQUENCE, query_pos=VALUE_POS, key_pos=VALUE_POS)
+    assert itself[0, 2] == 0
 
 
-def test_planted_retrieval_head_is_found_and_above_its_references(planted):
+def test_planted_retrieval_head_is_found(planted):
     query = {"batch_index": FIRST_SEQUENCE[:1], "query_pos": QUERY_POS}
-    best = best_head(retrieval_score(planted, **query, matched_value_pos=MATCHED_POS))
+    best = best_head(attention_score(planted, **query, key_pos=MATCHED_POS))
     assert best[:2] == (1, 1)
     assert best.score == pytest.approx(0.9)
-    others = other_values_score(planted, **query, key_pos=MATCHED_POS, is_value=IS_VALUE)
-    assert others[1, 1].item() == pytest.approx((0.03 + 0.05) / 2)
-    assert others[0, 0].item() == pytest.approx(1 / 7)
-    assert self_score(planted, **query)[1, 1].item() == pytest.approx(0.02)
+    assert attention_score(planted, **query, key_pos=QUERY_POS)[1, 1].item() == pytest.approx(0.02)
 
 
-def test_other_values_are_earlier_ones_and_queries_without_any_do_not_count(planted):
-    # From the value at 5, looking for its marker: values 1 and 3 are others. From the value at 1 there are none.
-    arguments = {"query_pos": torch.tensor([1, 5]), "key_pos": torch.tensor([0, 4]), "is_value": IS_VALUE}
-    others = other_values_score(planted, batch_index=FIRST_SEQUENCE[:2], **arguments)
-    assert others[1, 0].item() == pytest.approx(1 / 6)
-    with pytest.raises(ValueError, match="no query has another value"):
-        other_values_score(
-            planted,
-            batch_index=FIRST_SEQUENCE[:1],
-            query_pos=torch.tensor([1]),
-            key_pos=torch.tensor([0]),
-            is_value=IS_VALUE,
-        )
+def test_the_worked_example_is_true():
+    n_failed, n_tried = doctest.testmod(attention, extraglobs={"torch": torch})
+    assert (n_failed, n_tried) == (0, 6)
 
 
 def test_score_averages_over_occurrences_of_all_sequences():

@@ -1,19 +1,18 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from rtinterp.analysis import (
-    best_circle,
+from rtinterp.analysis import dominant_frequencies, residue_circles
+from rtinterp.analysis.embedding_geometry import (
+    N_PAIRED_COMPONENTS,
     circle_fits,
-    dominant_frequencies,
     effective_dimension,
     fourier_spectrum,
-    phase_locking,
     principal_components,
-    radius_spread,
 )
 
 P = 113
@@ -36,6 +35,10 @@ def circle(frequency, p=P):
 def planted(frequency, seed, noise=0.02, p=P):
     """A unit circle in a random plane of R^32, with Gaussian noise and far from the origin."""
     return circle(frequency, p) @ orthogonal(seed)[:2] + noise * gaussian(p, D_MODEL, seed=seed + 1000) + 5
+
+
+def best_circle(scores, n_components=N_PAIRED_COMPONENTS):
+    return SimpleNamespace(**circle_fits(scores, n_components).row(0, named=True))
 
 
 def folded(frequency, p=P):
@@ -91,7 +94,6 @@ def test_planted_circle_is_recovered(frequency, seed):
     fit = best_circle(scores)
     assert (fit.component_x, fit.component_y, fit.frequency) == (0, 1, frequency)
     assert fit.r_squared > 0.95
-    assert radius_spread(scores[:, :2]) < 0.1
     assert circle_fits(scores)["r_squared"][1] < 0.6  # only one of the circle's axes: half its variance at most
 
 
@@ -128,10 +130,7 @@ def test_gaussian_embedding_has_no_circle(seed):
 
 def test_shuffled_circle_has_the_shape_but_not_the_order():
     order = torch.randperm(P, generator=torch.Generator().manual_seed(0))
-    points = circle(3)[order]
-    assert radius_spread(points) == pytest.approx(0, abs=1e-12)
-    assert best_circle(points).r_squared < 0.25
-    assert phase_locking(points, 3) < 0.25
+    assert best_circle(circle(3)[order]).r_squared < 0.25
 
 
 def test_invariance_to_rotation_scale_translation_and_reflection():
@@ -191,19 +190,26 @@ def test_components_of_rounding_noise_are_not_fitted():
     assert fits.filter(component_x=2, component_y=3)["r_squared"].item() == 0
 
 
-@pytest.mark.parametrize(("p", "frequency"), [(P, 20), (60, 8), (60, 7)])
-def test_phase_locking_depends_on_order_alone(p, frequency):
-    points = circle(frequency, p)
-    # Residues n and n + p / 2 get the same radius, which leaves the centroid of an even circle where it is.
-    radii = 1 + torch.rand(p // 2, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    star = points * radii.repeat(2, 1) if (p, frequency) == (60, 7) else points
-    for locked in (points, points.flip(1), 7 * points + 100, star):
-        assert phase_locking(locked, frequency) == pytest.approx(1)
-    assert phase_locking(points, frequency + 1) == pytest.approx(0, abs=1e-9)
+def test_residues_stand_on_the_best_circles_of_which_no_two_share_a_component():
+    axes = orthogonal(5)
+    W = 1.5 * circle(30) @ axes[:2] + circle(4) @ axes[2:4] + 0.05 * gaussian(P, D_MODEL, seed=6) + 5
+    table = residue_circles(W, 2)
+    components = principal_components(W, 10)
+    frequencies = []
+    for _, rows in table.group_by("circle", maintain_order=True):
+        pair = [rows["component_x"][0], rows["component_y"][0]]
+        assert rows["residue"].to_list() == list(range(P))
+        np.testing.assert_allclose(rows.select("x", "y").to_numpy(), components.scores[:, pair], atol=1e-10)
+        assert rows["share_of_variance"][0] == pytest.approx(components.explained_variance_ratio[pair].sum().item())
+        frequencies.append((rows["circle"][0], *pair, rows["frequency"][0]))
+    assert sorted(frequency for *_, frequency in frequencies) == [4, 30]
+    assert sorted(component for _, *pair, _ in frequencies for component in pair) == [0, 1, 2, 3]
+    assert [rank for rank, *_ in frequencies] == [1, 2]
+    assert table["r_squared"].is_sorted(descending=True)
 
 
-def test_radius_spread_of_a_gaussian_cloud():
-    assert radius_spread(gaussian(20_000, 2, seed=13)) == pytest.approx(math.sqrt(4 / math.pi - 1), abs=0.01)
+def test_there_are_no_more_circles_than_pairs_of_components():
+    assert residue_circles(gaussian(P, 5, seed=1), 9)["circle"].n_unique() <= 2
 
 
 def test_effective_dimension_counts_equal_directions():
@@ -219,7 +225,9 @@ def test_bad_input_is_refused():
         fourier_spectrum(torch.ones(9, 4))
     with pytest.raises(ValueError, match="1 entries are not finite"):
         best_circle(torch.cat([W, torch.tensor([[math.nan, 0, 0, 0]])]))
-    with pytest.raises(ValueError, match="frequency is 5"):
-        phase_locking(W[:, :2], 5)
+    with pytest.raises(ValueError, match="n_circles is 0"):
+        residue_circles(W, 0)
+    with pytest.raises(ValueError, match="at least 3 residues and 2 components"):
+        residue_circles(gaussian(9, 1, seed=0))
     with pytest.raises(ValueError, match="false_positive_rate is 1"):
         dominant_frequencies(W, false_positive_rate=1.0)

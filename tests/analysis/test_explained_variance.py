@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from rtinterp.analysis import (
+from rtinterp.analysis.explained_variance import (
     StreamingCovariance,
     positions_that_feed,
     residual_explained_variance,

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rtinterp.analysis import complete, generation, nats_per_token, perplexity
+from rtinterp.analysis import complete, generation, nats_per_token
 from rtinterp.models.build import build_model
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import Batch, DecimalAddition
@@ -192,15 +192,6 @@ def test_an_untrained_model_is_about_as_good_as_guessing() -> None:
     task = DecimalAddition(n_digits=2)
     nats = nats_per_token(build_model(task, ModelSpec(16), seed=0), task.test_set()[:50])
     assert nats == pytest.approx(math.log(task.d_vocab), abs=0.1)
-    assert perplexity(nats) == pytest.approx(task.d_vocab, rel=0.1)
-
-
-def test_perplexity() -> None:
-    assert perplexity(0.0) == 1.0
-    assert perplexity(math.log(50)) == pytest.approx(50)
-    for nats in (-0.1, math.nan):
-        with pytest.raises(ValueError, match=f"at least 0 nats per token, got {nats}"):
-            perplexity(nats)
 
 
 def test_what_cannot_be_scored_is_refused(sharp_model: HookedModel) -> None:

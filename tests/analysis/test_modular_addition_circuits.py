@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rtinterp.analysis import correct_logits, distance_irrelevance, dominant_circles, gradient_symmetricity
+from rtinterp.analysis import correct_logits, distance_irrelevance, gradient_symmetricity
 from rtinterp.analysis import modular_addition_circuits as circuits
 from rtinterp.models.build import build_model
 from rtinterp.models.transformer.spec import ModelSpec
@@ -182,50 +182,3 @@ def test_bad_input_is_refused(tiny_model):
         distance_irrelevance(table.log())
     with pytest.raises(ValueError, match="all logits equal 1"):
         distance_irrelevance(torch.ones(3, 3))
-
-
-def circle(frequency, p):
-    phase = 2 * math.pi * frequency * torch.arange(p, dtype=torch.float64) / p
-    return torch.stack([phase.cos(), phase.sin()], dim=1)
-
-
-def test_planted_circles_are_tabled_with_their_shares_and_components():
-    p, n_dims = 60, 24
-    axes = torch.linalg.qr(gaussian(n_dims, n_dims, seed=0)).Q
-    alternating = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(p // 2)[:, None]
-    W_E = 4 * circle(7, p) @ axes[:2] + 3 * circle(20, p) @ axes[2:4] + 2.5 * alternating @ axes[4:5] + 5
-    table = dominant_circles(W_E + 0.01 * gaussian(p, n_dims, seed=1))
-    assert table.columns == ["frequency", "share", "component_x", "component_y", "r_squared"]
-    np.testing.assert_allclose(table["share"], np.array([16, 9, 6.25]) / 31.25, atol=1e-3)
-    # Of 60 residues frequency 30 is a line: in component 2, since it has 6.25 of variance to 4.5 for each axis of 20.
-    assert table.drop("share", "r_squared").rows() == [(7, 0, 1), (20, 3, 4), (30, None, None)]
-    assert table["r_squared"].to_list() == [pytest.approx(1, abs=1e-3), pytest.approx(1, abs=1e-3), None]
-
-
-def test_a_frequency_that_is_best_in_no_pair_keeps_its_circle():
-    p = 59
-    both = torch.cat([2 * circle(5, p) + 1.2 * circle(23, p), 0.05 * gaussian(p, 6, seed=2)], dim=1)
-    table = dominant_circles(both, n_components=4)
-    assert table["frequency"].to_list() == [5, 23]
-    assert table.select("component_x", "component_y").rows() == [(0, 1)] * 2
-    # Each explains its part of the power of the plane that they share.
-    np.testing.assert_allclose(table["r_squared"], np.array([4, 1.44]) / 5.44, atol=0.02)
-
-
-def test_fits_of_one_frequency_to_disjoint_pairs_share_what_there_is():
-    table = dominant_circles(circle(4, 31) @ gaussian(2, 12, seed=3) + 0.3 * gaussian(31, 12, seed=4))
-    assert table["frequency"].to_list() == [4]
-    assert table.row(0)[2:4] == (0, 1)
-    assert 0.5 < table["r_squared"][0] < 1
-
-
-def test_without_a_dominant_frequency_the_table_is_empty():
-    table = dominant_circles(gaussian(40, 12, seed=5))
-    assert table.is_empty()
-    assert table.columns == ["frequency", "share", "component_x", "component_y", "r_squared"]
-
-
-@pytest.mark.parametrize(("d_model", "n_components"), [(1, 10), (8, 1)])
-def test_one_component_cannot_hold_a_circle(d_model, n_components):
-    with pytest.raises(ValueError, match="at least 3 residues and 2 components"):
-        dominant_circles(gaussian(40, d_model, seed=6), n_components)

@@ -10,7 +10,7 @@ from corpus_references import made_up_corpus
 from device_references import Pretended, pretended_device
 from training_references import CPU, TASKS, distance, small_run
 
-from rtinterp.analysis import accuracy, attention_patterns, attention_score, exact_match, other_values_score
+from rtinterp.analysis import accuracy, attention_patterns, attention_score, exact_match
 from rtinterp.models import prefixes
 from rtinterp.models.body import Body
 from rtinterp.models.build import build_model
@@ -85,11 +85,8 @@ def test_scores_take_occurrences_from_the_cpu(pretended_device: torch.device) ->
     patterns = attention_patterns(build_model(task, ModelSpec(16), seed=0), tokens)
     places = {"query_pos": task.query_position(tokens), "key_pos": task.queried_value_position(tokens)}
     arguments = {"batch_index": torch.arange(20), **places}
-    is_value = (tokens > 0) & (tokens <= task.n_values)
     there = patterns.to(pretended_device)
     assert torch.equal(attention_score(there, **arguments).cpu(), attention_score(patterns, **arguments))
-    others = [other_values_score(p, **arguments, is_value=is_value) for p in (there, patterns)]
-    assert torch.equal(others[0].cpu(), others[1])
 
 
 def test_what_is_left_on_the_cpu_is_noticed(pretended_device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,10 @@ from jaxtyping import Float
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from rtinterp.analysis import attention_patterns, best_head, marker_score, pattern_table, retrieval_score
+from rtinterp.analysis import attention_patterns, attention_score, best_head, pattern_table
 from rtinterp.figures import style
 from rtinterp.figures.figure import Figure, with_run_columns
+from rtinterp.plot.heatmaps import add_heatmap, weight_colours
 from rtinterp.tasks import NeedleInAHaystack
 from rtinterp.training.run import Run
 
@@ -59,16 +60,13 @@ def role_scores(task: NeedleInAHaystack, model: HookedModel) -> dict[str, Float[
     tokens = task.test_set().tokens[:N_SCORED_SEQUENCES]
     patterns = attention_patterns(model, tokens)
     row, marker_pos, value_pos = task.key_value_positions(tokens)
-    query_pos = task.query_position(tokens)
-    every_row = row.unique()
+    occurrences = {
+        "marker": (row, value_pos, marker_pos),
+        "retrieval": (row.unique(), task.query_position(tokens), task.queried_value_position(tokens)),
+    }
     return {
-        "marker": marker_score(patterns, batch_index=row, value_pos=value_pos, marker_pos=marker_pos),
-        "retrieval": retrieval_score(
-            patterns,
-            batch_index=every_row,
-            query_pos=query_pos,
-            matched_value_pos=task.queried_value_position(tokens),
-        ),
+        role: attention_score(patterns, batch_index=batch_index, query_pos=query_pos, key_pos=key_pos)
+        for role, (batch_index, query_pos, key_pos) in occurrences.items()
     }
 
 
@@ -84,15 +82,11 @@ def plot(table: pl.DataFrame) -> go.Figure:
     for row, column, panel in panels:
         weights = panel.pivot(on="key_pos", index="query_pos", values="weight").drop("query_pos").to_numpy()
         labels = panel.filter(pl.col("query_pos") == 0)["key_label"].to_list()
-        figure.add_heatmap(z=weights, coloraxis="coloraxis", row=row, col=column)
-        ticks = {"tickvals": list(range(len(labels))), "ticktext": labels}
-        figure.update_xaxes(**ticks, title_text="attended to" if row == 2 else None, row=row, col=column)
-        figure.update_yaxes(**ticks, autorange="reversed", row=row, col=column)
+        add_heatmap(figure, weights, labels, labels, row=row, col=column)
+        figure.update_xaxes(title_text="attended to" if row == 2 else None, row=row, col=column)
         if column == 1:
             figure.update_yaxes(title_text="attending", row=row, col=column)
-    figure.update_layout(
-        coloraxis={"colorscale": "Blues", "cmin": 0, "cmax": 1, "colorbar": {"title": "weight", "thickness": 14}}
-    )
+    figure.update_layout(coloraxis=weight_colours())
     title = "Figure 2: attention of a random transformer on a 1 b 2 c 3 d 4 b"
     return style.finish(figure, title, table, width=960, height=800)
 
@@ -101,7 +95,7 @@ def _panel_title(panel: pl.DataFrame, table: pl.DataFrame) -> str:
     layer, head, role, state = panel.select("layer", "head", "role", "state").row(0)
     scores = table.filter(pl.col("role") == role, pl.col("state") == state).unique("seed")["score"]
     over_seeds = "" if len(scores) == 1 else f" (median of {len(scores)} seeds)"
-    heading = f"layer {layer + 1}, head {head + 1}, {STATES[state]}"
+    heading = f"layer {layer}, head {head}, {STATES[state]}"
     return heading + style.small(f"{ROLES[role]}: mean weight {scores.median():.2f}{over_seeds}")
 
 
@@ -109,8 +103,8 @@ FIGURE = Figure(
     name="figure2_attention",
     title="Figure 2: attention patterns",
     caption=(
-        "The two heads of the first seed that do most of the work, on the paper's example: in layer 1 every value "
-        "attends to the marker before it, in layer 2 the query attends to the value of its marker. Below, the same "
+        "The two heads of the first seed that do most of the work, on the paper's example: in layer 0 every value "
+        "attends to the marker before it, in layer 1 the query attends to the value of its marker. Below, the same "
         f"heads before training. The mean weights are over {N_SCORED_SEQUENCES} test sequences."
     ),
     experiment="figure2",

@@ -10,20 +10,20 @@ import torch
 from plotly.subplots import make_subplots
 
 from rtinterp.analysis import (
-    circle_fits,
     correct_logits,
     distance_irrelevance,
     dominant_frequencies,
     gradient_symmetricity,
-    principal_components,
+    residue_circles,
 )
 from rtinterp.figures import style
 from rtinterp.figures.figure import Figure, with_run_columns
 from rtinterp.models.parameters import TOKEN_EMBEDDING
 from rtinterp.papers.random_transformers import published
+from rtinterp.plot.circles import add_circle
+from rtinterp.plot.look import axes
 from rtinterp.training.run import Run
 
-N_COMPONENTS = 10
 N_CIRCLES = 3
 MAX_SEEDS_SHOWN = 3
 #: Draws the triples of gradient symmetricity.
@@ -51,41 +51,18 @@ def _circuit(run: Run) -> dict[str, pl.Expr]:
 
 def _circles(run: Run) -> pl.DataFrame:
     W_E = run.trained[TOKEN_EMBEDDING]
-    components = principal_components(W_E, N_COMPONENTS)
     dominant = dominant_frequencies(W_E)
-    circles = []
-    for rank, fit in enumerate(_disjoint(circle_fits(components.scores)).iter_rows(named=True), start=1):
-        x, y = fit["component_x"], fit["component_y"]
-        share = components.explained_variance_ratio[[x, y]].sum().item()
-        columns = {
-            "circle": rank,
-            "component_x": x + 1,
-            "component_y": y + 1,
-            "frequency": fit["frequency"],
-            "r_squared": fit["r_squared"],
-            "share_of_variance": share,
-            "dominant_share": dominant["share"].sum(),
-            "frequencies": " ".join(map(str, dominant["frequency"])),
-        }
-        points = {
-            "residue": range(len(W_E)),
-            "x": components.scores[:, x].tolist(),
-            "y": components.scores[:, y].tolist(),
-        }
-        circles.append(pl.DataFrame(points).with_columns(pl.lit(v).alias(k) for k, v in columns.items()))
-    return pl.concat(circles).select(*columns, *points)
-
-
-def _disjoint(fits: pl.DataFrame) -> pl.DataFrame:
-    """The best circles of which no two share a component."""
-    taken: set[int] = set()
-    chosen = []
-    for fit in fits.iter_rows(named=True):
-        pair = {fit["component_x"], fit["component_y"]}
-        if len(chosen) < N_CIRCLES and not taken & pair:
-            taken |= pair
-            chosen.append(fit)
-    return pl.DataFrame(chosen)
+    points = ("residue", "x", "y")
+    return (
+        residue_circles(W_E, N_CIRCLES)
+        .select(
+            pl.exclude(*points),
+            pl.lit(dominant["share"].sum()).alias("dominant_share"),
+            pl.lit(" ".join(map(str, dominant["frequency"]))).alias("frequencies"),
+            *points,
+        )
+        .with_columns(pl.col("component_x", "component_y") + 1)
+    )
 
 
 def plot(table: pl.DataFrame) -> go.Figure:
@@ -99,8 +76,8 @@ def plot(table: pl.DataFrame) -> go.Figure:
         vertical_spacing=0.28 / len(seeds),
     )
     for (row, column), panel in panels:
-        _add_circle(figure, panel, row, column, shows_scale=row == column == 1)
-    style.axes(figure)
+        add_circle(figure, panel, shows_scale=row == column == 1, row=row, col=column)
+    axes(figure)
     title = "Figure 3: modular addition, the token embedding in its principal components"
     text = f"{style.subtitle(table)}<br>{_circuit_line(table)}"
     style.finish_with(figure, title, text, width=1080, height=340 * len(seeds))
@@ -123,39 +100,6 @@ def _panel(table: pl.DataFrame, seed: int, circle: int) -> pl.DataFrame:
 def _panel_title(panel: pl.DataFrame) -> str:
     frequency, r_squared, seed = panel["frequency"][0], panel["r_squared"][0], panel["seed"][0]
     return f"seed {seed} · frequency {frequency} · R² {r_squared:.2f}"
-
-
-def _add_circle(figure: go.Figure, panel: pl.DataFrame, row: int, column: int, shows_scale: bool) -> None:
-    p, frequency = len(panel), panel["frequency"][0]
-    panel = panel.with_columns(turn=(pl.col("residue") * frequency) % p / p).sort("turn")
-    closed = [*panel.rows(named=True), panel.row(0, named=True)]
-    figure.add_scatter(
-        x=[point["x"] for point in closed],
-        y=[point["y"] for point in closed],
-        mode="lines",
-        line={"color": style.GRID, "width": 1},
-        hoverinfo="skip",
-        showlegend=False,
-        row=row,
-        col=column,
-    )
-    marker = {"color": panel["turn"].to_list(), "colorscale": "Phase", "cmin": 0, "cmax": 1, "size": 8}
-    if shows_scale:
-        marker |= {"showscale": True, "colorbar": {"title": "k · residue<br>mod p, / p", "thickness": 14}}
-    figure.add_scatter(
-        x=panel["x"].to_list(),
-        y=panel["y"].to_list(),
-        text=panel["residue"].to_list(),
-        hovertemplate="residue %{text}<extra></extra>",
-        mode="markers",
-        marker=marker,
-        showlegend=False,
-        row=row,
-        col=column,
-    )
-    share = panel["share_of_variance"][0]
-    figure.update_xaxes(title_text=f"component {panel['component_x'][0]} ({share:.0%} for both)", row=row, col=column)
-    figure.update_yaxes(title_text=f"component {panel['component_y'][0]}", title_standoff=2, row=row, col=column)
 
 
 FIGURE = Figure(

@@ -11,6 +11,7 @@ from rtinterp.figures import style
 from rtinterp.figures.curves import add_curve, add_floor, log_axis
 from rtinterp.figures.figure import Figure, run_columns
 from rtinterp.papers.random_transformers.grid import RANDOM_AND_NORMAL
+from rtinterp.plot.look import axes
 from rtinterp.tasks import LanguageModelling
 from rtinterp.training.run import Run
 
@@ -47,7 +48,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
     for kind in ("unigram", "bigram"):
         height = table[f"{kind}_entropy"][0]
         add_floor(figure, height, f"{kind} model<br>{height:.2f}")
-    style.axes(figure)
+    axes(figure)
     log_axis(figure, table["d_model"].unique().sort().to_list(), "width (d<sub>model</sub>)")
     figure.update_yaxes(title_text="test loss, nats per token")
     two_columns = {"entrywidth": 0.45, "entrywidthmode": "fraction"}

@@ -14,6 +14,7 @@ from rtinterp.figures.curves import add_curve, log_axis
 from rtinterp.figures.figure import Figure, run_columns
 from rtinterp.models.build import build_model
 from rtinterp.papers.random_transformers.grid import RANDOM_AND_NORMAL
+from rtinterp.plot.look import INK, axes
 from rtinterp.tasks import CircuitImitation
 from rtinterp.training.imitation import target_spec
 from rtinterp.training.run import Run
@@ -54,7 +55,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
     for column in (1, 2):
         _add_students(figure, table, column)
     _add_targets(figure, table.unique("target_d_model").sort("target_d_model"))
-    style.axes(figure)
+    axes(figure)
     widths = table["target_d_model"].unique().sort().to_list()
     for column in (1, 2, 3):
         log_axis(figure, widths, "width of the target (d<sub>model</sub>)", row=1, col=column)
@@ -94,7 +95,7 @@ def _add_line(
         legendgroup=name,
         showlegend=in_legend,
         mode="lines+markers",
-        line={"color": style.FLOOR_COLOUR if dash == "dot" else style.INK, "dash": dash},
+        line={"color": style.FLOOR_COLOUR if dash == "dot" else INK, "dash": dash},
         marker={"size": 5},
         row=1,
         col=column,

@@ -13,6 +13,7 @@ from rtinterp.figures.accuracies import accuracies
 from rtinterp.figures.curves import FLOOR_LABEL
 from rtinterp.figures.figure import Figure
 from rtinterp.papers.random_transformers.grid import RANDOM_AND_NORMAL
+from rtinterp.plot.look import axes
 
 N_COLUMNS = 2
 #: Fewer seeds are shown one by one: quantiles of them would say nothing.
@@ -38,7 +39,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
     for index, task in enumerate(tasks):
         place = {"row": index // N_COLUMNS + 1, "col": index % N_COLUMNS + 1}
         _add_task(figure, table.filter(pl.col("task") == task), place, first=index == 0)
-    style.axes(figure).update_yaxes(range=[-0.03, 1.05], tickformat=".0%", title_text="test accuracy")
+    axes(figure).update_yaxes(range=[-0.03, 1.05], tickformat=".0%", title_text="test accuracy")
     figure.update_layout(legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.09})
     style.finish(figure, "Figure 7: accuracy against width", table, width=1000, height=330 * n_rows)
     return figure.update_layout(margin_b=90)

@@ -12,6 +12,8 @@ from rtinterp.figures.curves import add_floor
 from rtinterp.figures.figure import Figure, with_run_columns
 from rtinterp.papers.random_transformers.scales import MEMORIZATION_IN_CODE
 from rtinterp.papers.random_transformers.table3_memorization import hyper_parameters
+from rtinterp.plot.history import add_run
+from rtinterp.plot.look import axes
 from rtinterp.training.run import Run
 
 
@@ -28,20 +30,13 @@ def _history(run: Run) -> pl.DataFrame:
 
 def plot(table: pl.DataFrame) -> go.Figure:
     figure = go.Figure()
-    shown: set[str] = set()
     for run in table.partition_by("d_model", "trainable", *MEMORIZATION_IN_CODE, "seed", maintain_order=True):
-        trainable, rate = run["trainable"][0], run["learning_rate"][0]
-        name = f"{style.REGIME_NAMES[trainable]}, learning rate {rate:g}"
-        figure.add_scatter(
-            x=run["step"].to_list(), y=run["recall"].to_list(), name=name, legendgroup=name,
-            mode="lines" if len(run) > 1 else "markers",
-            line={"color": style.REGIME_COLOURS[trainable], "width": 1.5, "dash": _dash(rate)},
-            showlegend=name not in shown,
-            hovertemplate=f"seed {run['seed'][0]}, step %{{x:,}}: %{{y:.1%}}<extra>{name}</extra>",
-        )  # fmt: skip
-        shown.add(name)
+        trainable, rate, seed = (run[column][0] for column in ("trainable", "learning_rate", "seed"))
+        name, colour = f"{style.REGIME_NAMES[trainable]}, learning rate {rate:g}", style.REGIME_COLOURS[trainable]
+        look = {"name": name, "colour": colour, "dash": _dash(rate), "number_format": ".1%"}
+        add_run(figure, run["step"].to_list(), run["recall"].to_list(), seed=seed, **look)
     add_floor(figure, table["chance"][0], "chance")
-    style.axes(figure)
+    axes(figure)
     figure.update_xaxes(title_text="training step", rangemode="tozero")
     figure.update_yaxes(title_text="share of pairs recalled", tickformat=".0%", rangemode="tozero")
     figure.update_layout(legend={"x": 0.01, "y": 0.99, "yanchor": "top", "bgcolor": "rgba(255,255,255,0.7)"})
