@@ -11,7 +11,7 @@ from torch import Tensor
 from rtinterp.analysis import residue_circles
 from rtinterp.plot.look import GRID, axes, finish_cell
 
-HEIGHT = 210
+HEIGHT = 165
 
 
 def circles(W_E: Float[Tensor, "residue d_model"], n_circles: int = 3) -> go.Figure:
@@ -24,11 +24,11 @@ def circles(W_E: Float[Tensor, "residue d_model"], n_circles: int = 3) -> go.Fig
         ValueError: as ``residue_circles``.
     """
     panels = residue_circles(W_E, n_circles).partition_by("circle", maintain_order=True)
-    titles = [f"frequency {panel['frequency'][0]} · R² {panel['r_squared'][0]:.2f}" for panel in panels]
+    titles = [circle_title(panel) for panel in panels]
     figure = make_subplots(1, len(panels), subplot_titles=titles, horizontal_spacing=0.11)
     for column, panel in enumerate(panels, start=1):
         add_circle(figure, panel, shows_scale=column == 1, row=1, col=column)
-    return finish_cell(axes(figure), HEIGHT).update_layout(margin_r=70)
+    return finish_cell(axes(figure), HEIGHT).update_layout(margin_r=80)
 
 
 def add_circle(figure: go.Figure, panel: pl.DataFrame, *, shows_scale: bool, row: int, col: int) -> None:
@@ -52,7 +52,10 @@ def add_circle(figure: go.Figure, panel: pl.DataFrame, *, shows_scale: bool, row
     )
     marker = {"color": panel["turn"].to_list(), "colorscale": "Phase", "cmin": 0, "cmax": 1, "size": 8}
     if shows_scale:
-        marker |= {"showscale": True, "colorbar": {"title": "k · residue<br>mod p, / p", "thickness": 14}}
+        marker |= {
+            "showscale": True,
+            "colorbar": {"title": {"text": "k · residue mod p, / p", "side": "right"}, "thickness": 14},
+        }
     figure.add_scatter(
         x=panel["x"].to_list(),
         y=panel["y"].to_list(),
@@ -64,6 +67,11 @@ def add_circle(figure: go.Figure, panel: pl.DataFrame, *, shows_scale: bool, row
         row=row,
         col=col,
     )
-    share = panel["share_of_variance"][0]
-    figure.update_xaxes(title_text=f"component {panel['component_x'][0]} ({share:.0%} for both)", row=row, col=col)
+    figure.update_xaxes(title_text=f"component {panel['component_x'][0]}", title_standoff=4, row=row, col=col)
     figure.update_yaxes(title_text=f"component {panel['component_y'][0]}", title_standoff=2, row=row, col=col)
+
+
+def circle_title(panel: pl.DataFrame) -> str:
+    """Say which circle it is, how well it fits, and how much of the variance its two components have."""
+    frequency, r_squared, share = panel.select("frequency", "r_squared", "share_of_variance").row(0)
+    return f"frequency {frequency} · R² {r_squared:.2f}<br>{share:.0%} of the variance"

@@ -37,6 +37,9 @@ def explained_variance(table: pl.DataFrame) -> go.Figure:
         raise ValueError("a site has several rows of one model; tell models apart by a column of their names")
     if table["k"].n_unique() != 1:
         raise ValueError(f"the shares are of {sorted(set(table['k']))} directions; draw one number at a time")
+    layer = pl.col("layer")
+    after = pl.format("after layer {}", layer - 1)
+    table = table.with_columns(place=pl.when(layer == 0).then(pl.lit("embedding")).otherwise(after))
     models = table.partition_by(of_models, maintain_order=True) if of_models else [table]
     figure = go.Figure()
     for index, model in enumerate(models):
@@ -44,13 +47,14 @@ def explained_variance(table: pl.DataFrame) -> go.Figure:
         name = ", ".join(str(model[column][0]) for column in of_models)
         for column, kind, dash in KINDS:
             figure.add_scatter(
-                x=model["site"].to_list(),
+                x=model["place"].to_list(),
                 y=model[column].to_list(),
                 name=f"{name}: {kind}" if name else kind,
                 mode="lines+markers",
                 line={"color": colour, "dash": dash},
                 marker={"size": 8},
             )
-    axes(figure).update_yaxes(title_text=f"share of variance in {table['k'][0]}", range=[-0.02, 1.02], tickformat=".0%")
+    title = f"variance in {table['k'][0]} directions"
+    axes(figure).update_yaxes(title_text=title, range=[-0.02, 1.02], tickformat=".0%")
     figure.update_layout(legend={"orientation": "h", "y": -0.15})
     return finish_cell(figure, HEIGHT).update_layout(margin_b=50 + 25 * len(models))

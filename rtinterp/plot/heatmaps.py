@@ -136,7 +136,12 @@ def add_heatmap(
 
 def weight_colours() -> dict[str, Any]:
     """The colours of attention weights."""
-    return {"colorscale": "Blues", "cmin": 0, "cmax": 1, "colorbar": {"title": "weight", "thickness": 14}}
+    return {
+        "colorscale": "Blues",
+        "cmin": 0,
+        "cmax": 1,
+        "colorbar": {"title": {"text": "weight", "side": "right"}, "thickness": 14},
+    }
 
 
 def colours_of(least: float, most: float) -> dict[str, Any]:

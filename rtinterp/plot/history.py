@@ -79,15 +79,18 @@ def add_run(
 
 
 def differences(runs: Sequence[Run]) -> list[str]:
-    """A name for each run, of what it does not share with all the others, but for its seed."""
+    """Name runs by no more of what differs between them than tells them apart, but for their seeds."""
     fields = [_fields(run) for run in runs]
-    names = dict.fromkeys(name for of_run in fields for name in of_run)
-    differing = [name for name in names if any(of_run.get(name) != fields[0].get(name) for of_run in fields)]
-    named = [[_told(name, of_run[name]) for name in differing if name in of_run] for of_run in fields]
-    return [", ".join(words) or run.spec.task.name for words, run in zip(named, runs, strict=True)]
+    named: list[tuple[str, ...]] = [()] * len(runs)
+    for name in dict.fromkeys(name for of_run in fields for name in of_run):
+        finer = [(*words, _told(name, of_run)) for words, of_run in zip(named, fields, strict=True)]
+        if len(set(finer)) > len(set(named)):
+            named = finer
+    return [", ".join(filter(None, words)) or run.spec.task.name for words, run in zip(named, runs, strict=True)]
 
 
 def _fields(run: Run) -> dict[str, Any]:
+    """What a run is, what tells most coming first; inner fields by their part and name."""
     spec = run.spec
     parts = {"task": spec.task, "body": spec.model, "training": spec.training}
     inner = {
@@ -96,10 +99,10 @@ def _fields(run: Run) -> dict[str, Any]:
         for field in dataclasses.fields(value)
         if field.compare
     }
-    return {"trained": spec.trainable, "task": spec.task.name, "body": spec.model.label, **inner}
+    return {"task": spec.task.name, "body": spec.model.label, "trained": spec.trainable, **inner}
 
 
-def _told(name: str, value: Any) -> str:
-    """``"d_model 128"``, and of what needs no name the value alone."""
+def _told(name: str, fields: dict[str, Any]) -> str:
+    """``"d_model 128"``, and of what needs no name the value alone; nothing where a run has no such field."""
     _, _, field = name.partition(" ")
-    return f"{field} {value}" if field else str(value)
+    return f"{field} {fields.get(name, '')}".strip() if name in fields else ""

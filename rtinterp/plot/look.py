@@ -13,7 +13,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 #: Pixels that fit a notebook's cell.
 CELL_WIDTH = 700
 #: Pixels around a drawing in a cell.
-MARGIN = {"l": 60, "r": 20, "t": 50, "b": 50}
+MARGIN = {"l": 60, "r": 20, "t": 40, "b": 50}
 
 
 def finish_cell(figure: go.Figure, height: int) -> go.Figure:

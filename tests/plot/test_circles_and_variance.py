@@ -34,8 +34,8 @@ def test_a_planted_circle_is_drawn_in_the_order_of_its_frequency() -> None:
     assert list(points.marker.color) == pytest.approx([n / 31 for n in range(31)])
     assert (line.x[0], line.y[0]) == (line.x[-1], line.y[-1]), "closed"
     (title,) = (annotation.text for annotation in figure.layout.annotations)
-    assert title.startswith("frequency 5 · R² 1.00")
-    assert "component 0 (" in figure.layout.xaxis.title.text
+    assert title.startswith("frequency 5 · R² 1.00<br>")
+    assert figure.layout.xaxis.title.text == "component 0"
     assert figure.layout.yaxis.title.text == "component 1"
     assert figure.layout.width <= 700
 
@@ -61,10 +61,10 @@ def test_shares_of_any_body_stand_at_its_sites(body: ModelSpec | RecurrentSpec) 
     table = residual_explained_variance(build_model(task, body, seed=0), batches, k=3)
     figure = plot.explained_variance(table)
     for trace, column in zip(figure.data, ("share_principal_components", "share_coordinates"), strict=True):
-        assert list(trace.x) == ["embedding", "layer 1", "layer 2"]
+        assert list(trace.x) == ["embedding", "after layer 0", "after layer 1"]
         assert list(trace.y) == table[column].to_list()
     assert [trace.name for trace in figure.data] == ["principal components", "coordinates"]
-    assert figure.layout.yaxis.title.text == "share of variance in 3"
+    assert figure.layout.yaxis.title.text == "variance in 3 directions"
     assert figure.layout.width <= 700
 
 

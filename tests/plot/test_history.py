@@ -61,9 +61,14 @@ def test_runs_are_named_by_what_differs_and_seeds_share_name_and_colour(make_run
 def test_training_and_tasks_tell_runs_apart_too(make_run) -> None:
     runs = [make_run(WITHOUT, learning_rate=rate) for rate in (1e-3, 5e-3)]
     assert [trace.name for trace in plot.history(runs).data] == ["learning_rate 0.001", "learning_rate 0.005"]
-    names = [trace.name for trace in plot.history([make_run(WITHOUT), make_run(WITHOUT, task=DecimalAddition(2))]).data]
-    assert names[0].startswith("modular_addition, p 13")
-    assert names[1].startswith("decimal_addition, n_digits 2")
+    tasks = [make_run(WITHOUT), make_run(WITHOUT, task=DecimalAddition(2), d_model=32, seed=3)]
+    assert [trace.name for trace in plot.history(tasks).data] == ["modular_addition", "decimal_addition"]
+    both = [make_run(WITHOUT, task=DecimalAddition(n), d_model=d) for n, d in ((2, 16), (3, 16), (2, 32))]
+    assert [trace.name for trace in plot.history(both).data] == [
+        "n_digits 2, d_model 16",
+        "n_digits 3, d_model 16",
+        "n_digits 2, d_model 32",
+    ]
 
 
 def test_one_evaluation_is_a_point(make_run) -> None:

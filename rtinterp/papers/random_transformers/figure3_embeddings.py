@@ -20,7 +20,7 @@ from rtinterp.figures import style
 from rtinterp.figures.figure import Figure, with_run_columns
 from rtinterp.models.parameters import TOKEN_EMBEDDING
 from rtinterp.papers.random_transformers import published
-from rtinterp.plot.circles import add_circle
+from rtinterp.plot.circles import add_circle, circle_title
 from rtinterp.plot.look import axes
 from rtinterp.training.run import Run
 
@@ -98,8 +98,7 @@ def _panel(table: pl.DataFrame, seed: int, circle: int) -> pl.DataFrame:
 
 
 def _panel_title(panel: pl.DataFrame) -> str:
-    frequency, r_squared, seed = panel["frequency"][0], panel["r_squared"][0], panel["seed"][0]
-    return f"seed {seed} · frequency {frequency} · R² {r_squared:.2f}"
+    return f"seed {panel['seed'][0]} · {circle_title(panel)}"
 
 
 FIGURE = Figure(
