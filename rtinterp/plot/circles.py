@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from rtinterp.analysis import residue_circles
-from rtinterp.plot.look import GRID, axes, finish_cell
+from rtinterp.plot.look import GRID, axes, colour_bar, finish_cell
 
 HEIGHT = 165
 
@@ -52,10 +52,7 @@ def add_circle(figure: go.Figure, panel: pl.DataFrame, *, shows_scale: bool, row
     )
     marker = {"color": panel["turn"].to_list(), "colorscale": "Phase", "cmin": 0, "cmax": 1, "size": 8}
     if shows_scale:
-        marker |= {
-            "showscale": True,
-            "colorbar": {"title": {"text": "k · residue mod p, / p", "side": "right"}, "thickness": 14},
-        }
+        marker |= {"showscale": True, "colorbar": colour_bar("k · residue mod p, / p")}
     figure.add_scatter(
         x=panel["x"].to_list(),
         y=panel["y"].to_list(),

@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from rtinterp.analysis import attention_patterns
-from rtinterp.plot.look import CELL_WIDTH, finish_cell
+from rtinterp.plot.look import CELL_WIDTH, colour_bar, finish_cell
 
 #: Panels of attention in a row.
 MAX_COLUMNS = 4
@@ -135,22 +135,16 @@ def add_heatmap(
 
 
 def weight_colours() -> dict[str, Any]:
-    """The colours of attention weights."""
-    return {
-        "colorscale": "Blues",
-        "cmin": 0,
-        "cmax": 1,
-        "colorbar": {"title": {"text": "weight", "side": "right"}, "thickness": 14},
-    }
+    """Return the colours of attention weights."""
+    return {"colorscale": "Blues", "cmin": 0, "cmax": 1, "colorbar": colour_bar("weight")}
 
 
 def colours_of(least: float, most: float) -> dict[str, Any]:
-    """Colours from white to blue for values of one sign, and around white where there are both."""
-    bar = {"colorbar": {"thickness": 14}}
+    """Return colours from white to blue for values that are not negative, and else colours around white at zero."""
     if least >= 0:
-        return {"colorscale": "Blues", "cmin": 0, "cmax": most, **bar}
+        return {"colorscale": "Blues", "cmin": 0, "cmax": most, "colorbar": colour_bar()}
     extent = max(-least, most)
-    return {"colorscale": "RdBu", "cmin": -extent, "cmax": extent, **bar}
+    return {"colorscale": "RdBu", "cmin": -extent, "cmax": extent, "colorbar": colour_bar()}
 
 
 def _counted(name: str, n: int) -> list[str]:

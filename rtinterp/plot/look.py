@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import plotly.graph_objects as go
 
 FONT = "Helvetica, Arial, sans-serif"
@@ -37,3 +39,8 @@ def axes(figure: go.Figure) -> go.Figure:
     """Give the axes a light grid and a dark frame."""
     look = {"showgrid": True, "gridcolor": GRID, "zeroline": False, "showline": True, "linecolor": INK, "mirror": True}
     return figure.update_xaxes(**look).update_yaxes(**look)
+
+
+def colour_bar(title: str = "") -> dict[str, Any]:
+    """Return a narrow bar with its title along it."""
+    return {"title": {"text": title, "side": "right"}, "thickness": 14}
