@@ -17,9 +17,9 @@ Model: TypeAlias = Callable[[Int64[Tensor, "batch pos"]], Float[Tensor, "batch p
 
 @torch.no_grad()
 def accuracy(model: Model, batch: Batch) -> float:
-    """Fraction of scored predictions whose most likely token is right (micro average), in [0, 1].
+    """Measure the fraction of scored predictions whose most likely token is right (micro average), in [0, 1].
 
-    Runs the model with the hooks it has, so ``with model.hooks(...): accuracy(model, batch)`` measures an intervention.
+    The model runs with the hooks it has, so ``with model.hooks(...): accuracy(model, batch)`` measures an intervention.
     A model from ``build_model`` or a run may be on another device than the batch.
 
     Raises:
@@ -31,9 +31,9 @@ def accuracy(model: Model, batch: Batch) -> float:
 
 @torch.no_grad()
 def exact_match(model: Model, batch: Batch) -> float:
-    """Fraction of sequences all of whose scored predictions are right, in [0, 1].
+    """Measure the fraction of sequences all of whose scored predictions are right, in [0, 1].
 
-    At most the accuracy where all sequences have as many scored predictions, and equal to it where they have one.
+    It is at most the accuracy where all sequences have as many scored predictions, and equal where they have one.
     Sequences without any are left out. Every prediction sees the right tokens before it, as in training.
 
     Raises:

@@ -79,9 +79,10 @@ class StreamingCovariance:
 
 
 def top_k_component_share(covariance: Float[Tensor, "d_model d_model"], k: int = TOP_K) -> float:
-    """Share of the variance, in [0, 1], along the ``k`` principal components that have most of it.
+    """Compute the share of the variance, in [0, 1], along the ``k`` principal components that have most of it.
 
-    Unchanged by rotating or scaling the activations, never below ``top_k_coordinate_share``, at least ``k / d_model``.
+    It is unchanged by rotating or scaling the activations, never below ``top_k_coordinate_share``, and at least
+    ``k / d_model``.
 
     Raises:
         ValueError: k not in 1..d_model; a covariance that is not square or not finite; zero variance.
@@ -92,10 +93,10 @@ def top_k_component_share(covariance: Float[Tensor, "d_model d_model"], k: int =
 
 
 def top_k_coordinate_share(covariance: Float[Tensor, "d_model d_model"], k: int = TOP_K) -> float:
-    """Share of the variance, in [0, 1], in the ``k`` coordinates of the residual stream that have most of it.
+    """Compute the share of the variance, in [0, 1], in the ``k`` residual coordinates that have most of it.
 
-    The "neurons" of the paper's table 4 (not MLP neurons). Unchanged by scaling and by permuting coordinates; rotating
-    the activations changes it. Equals ``top_k_component_share`` when the covariance is diagonal.
+    These are the "neurons" of the paper's table 4 (not MLP neurons). The share is unchanged by scaling and by permuting
+    coordinates; rotating the activations changes it. It equals ``top_k_component_share`` for a diagonal covariance.
 
     Raises:
         ValueError: as ``top_k_component_share``.
@@ -106,9 +107,9 @@ def top_k_coordinate_share(covariance: Float[Tensor, "d_model d_model"], k: int 
 
 
 def positions_that_feed(scored: Bool[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos"]:
-    """Positions whose activations can reach a scored prediction: those up to the last scored one of their sequence.
+    """Mark positions whose activations can reach a scored prediction: those up to the last scored one of a sequence.
 
-    Takes ``Batch.scored``. Leaves out padding at the end and the last target token, which the model only ever predicts.
+    Padding at the end is left out, and so is the last target token, which the model only ever predicts.
     Where pads come first, also require ``tokens != pad_token``.
     """
     return scored.flip(-1).cumsum(dim=-1).flip(-1) > 0
@@ -119,7 +120,7 @@ def residual_explained_variance(
     batches: Iterable[tuple[Int64[Tensor, "_batch _pos"], Bool[Tensor, "_batch _pos"]]],
     k: int = TOP_K,
 ) -> pl.DataFrame:
-    """Shares of the residual stream's variance in ``k`` components and in ``k`` coordinates, after each layer.
+    """Measure the shares of the residual stream's variance in ``k`` components and ``k`` coordinates, layer by layer.
 
     Sites: the embedding (token + position) and the output of every block, the last one BEFORE the final LayerNorm; of a
     recurrent model the token embedding and the hidden states of every layer. One mean over all sequences and positions

@@ -32,7 +32,7 @@ def complete(
 ) -> Int64[Tensor, "batch pos"]:
     """Continue each prompt by ``n_tokens`` tokens, drawn one at a time; returns prompts and continuations.
 
-    Runs the model with the hooks it has. End-of-text tokens are drawn like any other and end nothing.
+    The model runs with the hooks it has. End-of-text tokens are drawn like any other and end nothing.
 
     Args:
         prompt_tokens: on the model's device.
@@ -57,9 +57,9 @@ def complete(
 
 @torch.no_grad()
 def nats_per_token(model: HookedModel, batch: Batch) -> float:
-    """Mean cross-entropy of the scored predictions, in nats per token; uniform guessing has ``log(d_vocab)``.
+    """Measure the mean cross-entropy of scored predictions, in nats per token; uniform guessing has ``log(d_vocab)``.
 
-    Runs the model, with the hooks it has, on slices of the batch whose logits fit into memory.
+    The model runs, with the hooks it has, on slices of the batch whose logits fit into memory.
 
     Raises:
         ValueError: the batch scores nothing, or a last position, which has no next token.

@@ -14,7 +14,7 @@ INPUTS_PER_PASS = 250
 
 
 class TargetStatistics(NamedTuple):
-    """Of the predictions at the last position, in nats.
+    """How far the predictions at the last position differ between inputs, in nats.
 
     Attributes:
         kl_between_inputs: mean KL(prediction of one input || prediction of another), over all ordered pairs of inputs.
@@ -30,7 +30,7 @@ class TargetStatistics(NamedTuple):
 
 @torch.no_grad()
 def target_statistics(model: HookedModel, tokens: Int64[Tensor, "batch pos"]) -> TargetStatistics:
-    """Whether a target is worth imitating: its predictions should differ between inputs and be neither flat nor sure.
+    """Measure whether a target is worth imitating: whether it differs between inputs and is neither flat nor sure.
 
     Args:
         tokens: inputs, drawn alike and independently of each other.

@@ -34,7 +34,7 @@ PAIRS_PER_PASS = 256
 def gradient_symmetricity(
     model: HookedModel, task: ModularAddition, generator: torch.Generator, n_triples: int = N_TRIPLES
 ) -> float:
-    """Whether a logit feels both numbers alike: mean of cos(dQ_abc / dE_a, dQ_abc / dE_b), in [-1, 1].
+    """Measure how alike a logit feels both numbers: mean of cos(dQ_abc / dE_a, dQ_abc / dE_b), in [-1, 1].
 
     Q_abc is the logit of residue c, right or wrong, after ``a b``; E_a and E_b are the token embeddings at positions 0
     and 1, before the positional ones are added, and count as two variables even where a = b. Exactly 1 if the model
@@ -55,9 +55,9 @@ def gradient_symmetricity(
 
 @torch.no_grad()
 def correct_logits(model: HookedModel, task: ModularAddition) -> Float[Tensor, "a b"]:
-    """The logit, not normalised, of (a + b) mod p after ``a b``, for all p^2 pairs, of the training set or not.
+    """Compute the logit, not normalised, of (a + b) mod p after ``a b``, for all p^2 pairs, trained on or not.
 
-    Runs the model with the hooks it has, ``PAIRS_PER_PASS`` pairs at a time.
+    The model runs with the hooks it has, ``PAIRS_PER_PASS`` pairs at a time.
 
     Raises:
         ValueError: a model of another vocabulary than the task's.
@@ -69,7 +69,7 @@ def correct_logits(model: HookedModel, task: ModularAddition) -> Float[Tensor, "
 
 
 def distance_irrelevance(correct_logits: Float[Tensor, "a b"]) -> float:
-    """How little the logit of the right sum depends on the distance a - b, in [0, 1].
+    """Measure how little the logit of the right sum depends on the distance a - b, in [0, 1].
 
     q = (1/p) sum_d std_a(L[a, a - d]) / std_ab(L[a, b]), with indices mod p and standard deviations of whole
     populations: the spread left when the distance d is held fixed, as a share of the spread over all pairs. 0 if L is a

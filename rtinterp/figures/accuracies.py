@@ -18,14 +18,14 @@ TASK_COLUMN, MODEL_COLUMN, FLOOR_COLUMN = 1.9, 1.0, 1.8
 
 
 def accuracies(runs: Sequence[Run]) -> pl.DataFrame:
-    """One row per run, with the task's floors beside its accuracy; accuracies in [0, 1]."""
+    """Make one row per run, with the task's floors beside its accuracy; accuracies are in [0, 1]."""
     return pl.DataFrame(
         [{**run_columns(run), "test_accuracy": run.test_accuracy, **floor_columns(run.spec.task)} for run in runs]
     )
 
 
 def floor_columns(task: Task) -> dict[str, str | float]:
-    """The lowest floor, which is what guessing earns, and the best heuristic."""
+    """Return the lowest floor, which is what guessing earns, and the best heuristic."""
     floors = task.floors()
     heuristic = max(floors, key=floors.__getitem__)
     guess = min(floors, key=floors.__getitem__)
@@ -40,7 +40,7 @@ def floor_columns(task: Task) -> dict[str, str | float]:
 def accuracy_table(
     title: str, table: pl.DataFrame, columns: Mapping[str, pl.Expr], paper: str = "", note: str = ""
 ) -> go.Figure:
-    """A plotly table of accuracies in %.
+    """Draw a table of accuracies in %.
 
     Args:
         columns: header of each column of models, and which rows of the table belong to it.
@@ -59,14 +59,14 @@ def accuracy_table(
 
 
 def task_row(table: pl.DataFrame, columns: Mapping[str, pl.Expr], paper: str) -> list[str]:
-    """The cells of one task."""
+    """Write the cells of one task."""
     models = [table.filter(rows) for rows in columns.values()]
     cells = [_accuracy_cell(runs["test_accuracy"]) + _paper_line(runs, paper) for runs in models]
     return [_task_cell(table), *cells, _floor_cell(table)]
 
 
 def exact_match_row(table: pl.DataFrame, columns: Mapping[str, pl.Expr]) -> list[str]:
-    """The cells of one task that scores several predictions of a sequence, if all of them are to be right."""
+    """Write the cells of a task that scores several predictions of a sequence, if all of them are to be right."""
     label = style.task_title(table["task"][0]) + ", exact match"
     scored = style.small(f"all {table['n_scored'][0]} scored predictions right")
     return [label + scored, *(_accuracy_cell(table.filter(rows)["exact_match"]) for rows in columns.values()), ""]

@@ -16,7 +16,7 @@ NAME = "paper_vs_ours"
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """One number or statement of a paper.
+    """A number or statement of a paper, and where it was read.
 
     Attributes:
         source: where in the paper.
@@ -62,7 +62,7 @@ SCHEMA = {
 
 
 def paper_vs_ours(compared: Mapping[str, Compare], tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """One row per number or statement of the paper that a drawn table has a counterpart of.
+    """Make one row per number or statement of the paper that a drawn table has a counterpart of.
 
     Args:
         compared: by figure name.
@@ -73,14 +73,14 @@ def paper_vs_ours(compared: Mapping[str, Compare], tables: Mapping[str, pl.DataF
 
 
 def as_html(table: pl.DataFrame) -> str:
-    """The rows of ``paper_vs_ours`` as an HTML table."""
+    """Write the rows of ``paper_vs_ours`` as an HTML table."""
     head = "".join(f"<th>{title}</th>" for title in READABLE)
     body = "\n".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in _readable(table))
     return f"<table>\n<tr>{head}</tr>\n{body}\n</table>"
 
 
 def as_markdown(table: pl.DataFrame) -> str:
-    """The rows of ``paper_vs_ours`` as a Markdown table."""
+    """Write the rows of ``paper_vs_ours`` as a Markdown table."""
     lines = [READABLE, ["---"] * len(READABLE), *_readable(table)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 

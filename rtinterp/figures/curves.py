@@ -38,7 +38,7 @@ def add_curve(
 
 
 def add_floor(figure: go.Figure, height: float, label: str) -> None:
-    """A dotted line over the whole drawing, with its label to the right of it, where no point can lie."""
+    """Add a dotted line over the whole drawing, with its label to the right of it, where no point can lie."""
     figure.add_hline(y=height, line={"color": style.FLOOR_COLOUR, "dash": "dot"})
     figure.add_annotation(
         x=1.01, xref="paper", y=height, xanchor="left", text=label, align="left", showarrow=False, font=FLOOR_LABEL
@@ -46,6 +46,6 @@ def add_floor(figure: go.Figure, height: float, label: str) -> None:
 
 
 def log_axis(figure: go.Figure, values: list[int], title: str, **place: int) -> None:
-    """A logarithmic x axis whose ticks are the values that occur."""
+    """Make the x axis logarithmic, with ticks at the values that occur."""
     ticks = {"tickvals": values, "ticktext": [str(value) for value in values]}
     figure.update_xaxes(type="log", title_text=title, **ticks, **place)

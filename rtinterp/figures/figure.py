@@ -34,7 +34,7 @@ class Figure:
 
 
 def run_columns(run: Run) -> dict[str, str | int]:
-    """The columns that say where a row comes from; every table starts with them."""
+    """Return the columns that say where a row comes from; every table starts with them."""
     spec = run.spec
     return {
         "task": repr(spec.task),
@@ -50,11 +50,11 @@ def run_columns(run: Run) -> dict[str, str | int]:
 
 
 def with_run_columns(run: Run, table: pl.DataFrame) -> pl.DataFrame:
-    """A table of one run, behind the columns that identify the run."""
+    """Put the columns that identify a run in front of a table of that run."""
     columns = [pl.lit(value).alias(name) for name, value in run_columns(run).items()]
     return table.select(*columns, *table.columns)
 
 
 def with_scale(table: pl.DataFrame, scale: str) -> pl.DataFrame:
-    """The table, marked with the scale of its runs."""
+    """Mark a table with the scale of its runs."""
     return table.select(pl.lit(scale).alias("scale"), *table.columns)

@@ -31,13 +31,13 @@ class Drawn(NamedTuple):
 
 
 def command_line(scale: str, n_seeds: int, *, with_corpus: bool = False) -> str:
-    """The command that draws at this scale; where the corpus lies differs from machine to machine."""
+    """Return the command that draws at this scale; where the corpus lies differs from machine to machine."""
     command = f"python analyses/make_figures.py --scale {shlex.quote(scale)} --seeds {n_seeds}"
     return f"{command} --corpus PATH" if with_corpus else command
 
 
 def command_of(drawn: Drawn) -> str:
-    """The command that trains what one drawn figure shows, and draws it."""
+    """Return the command that trains what one drawn figure shows, and draws it."""
     command = "python analyses/make_figures.py"
     if "scale" in drawn.table.columns:
         scale, n_seeds = drawn.table["scale"][0], drawn.table["seed"].n_unique()

@@ -50,11 +50,11 @@ class Paper:
     cost: str = ""
 
     def needs_corpus(self, figure: Figure) -> bool:
-        """Whether the figure is about language."""
+        """Return whether the figure is about language."""
         return figure.experiment in self.on_language
 
     def specs(self, figure: Figure, scale: str, n_seeds: int, corpus: Corpus | None = None) -> list[RunSpec]:
-        """The runs that the figure needs.
+        """List the runs that the figure needs.
 
         Raises:
             NoCorpusError: the figure is about language, and there is no corpus.
@@ -65,5 +65,5 @@ class Paper:
         return self.experiments[figure.experiment](self.scales[scale], n_seeds, corpus)
 
     def only(self, names: Sequence[str]) -> Paper:
-        """The same paper with some of its figures, in the same order."""
+        """Return the same paper with some of its figures, in the same order."""
         return dataclasses.replace(self, figures={name: self.figures[name] for name in self.figures if name in names})

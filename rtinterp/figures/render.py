@@ -14,7 +14,7 @@ PNG_SCALE = 2
 
 
 def table_path(name: str, folder: Path) -> Path:
-    """The place of a figure's tidy table in the folder of its paper."""
+    """Return the place of a figure's tidy table in the folder of its paper."""
     return folder / DATA_FOLDER / f"{name}.csv"
 
 

@@ -29,7 +29,7 @@ class Standing(NamedTuple):
 def best_stored_table(
     paper: Paper, figure: Figure, stores: Sequence[RunStore], folder: Path, corpus: Corpus | None = None
 ) -> pl.DataFrame | None:
-    """The table of the largest scale, of the most seeds; None if there is none. Nothing is trained.
+    """Find the table of the largest scale, of the most seeds; None if there is none. Nothing is trained.
 
     It is computed anew if the stores have all of its runs. If they have some, and the figure opens its models, the rows
     of those are computed anew, and the rest is as the table in the paper's folder has it.
@@ -52,12 +52,12 @@ def best_stored_table(
 
 
 def standing_of(table: pl.DataFrame) -> Standing:
-    """The standing of a table that ``with_scale`` has marked."""
+    """Read the standing of a table that ``with_scale`` has marked."""
     return Standing(table["scale"][0], table["seed"].n_unique())
 
 
 def written_tables(names: Iterable[str], folder: Path) -> dict[str, pl.DataFrame]:
-    """Those tables that drawings, this one or earlier ones, have left in a folder and marked with their scale."""
+    """Read the tables that drawings, this one or earlier ones, have left in a folder and marked with their scale."""
     paths = {name: table_path(name, folder) for name in names}
     tables = {name: pl.read_csv(path, infer_schema_length=None) for name, path in paths.items() if path.is_file()}
     return {name: table for name, table in tables.items() if "scale" in table.columns}

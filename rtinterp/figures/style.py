@@ -38,7 +38,7 @@ def task_title(task: str) -> str:
 
 
 def task_parameters(task: str) -> str:
-    """The parameters of a task as words: of switches the name, if they are on."""
+    """Tell the parameters of a task in words; switches are told by their names, if they are on."""
     words = []
     for name, value in re.findall(r"(\w+)=(\w+)", task):
         if value in ("True", "False"):
@@ -49,7 +49,7 @@ def task_parameters(task: str) -> str:
 
 
 def subtitle(table: pl.DataFrame) -> str:
-    """Task sizes, widths, seeds, steps and device of a table's rows, for the lines under the title."""
+    """Tell task sizes, widths, seeds, steps and device of a table's rows, for the lines under the title."""
     tasks = [_task_and_budget(of_task) for _, of_task in table.group_by("task", maintain_order=True)]
     widths = ", ".join(map(str, table["d_model"].unique().sort()))
     n_seeds = table["seed"].n_unique()
@@ -60,7 +60,7 @@ def subtitle(table: pl.DataFrame) -> str:
 
 
 def model_name(body: str, trainable: str) -> str:
-    """In a word or two, the body left out where it is the softmax transformer: ``"random"``, ``"normal LSTM"``."""
+    """Name a model in a word or two, such as ``"random"`` or ``"normal LSTM"``; softmax goes without saying."""
     return f"{SHORT_REGIME_NAMES[trainable]} {BODY_NAMES.get(body, body)}".strip()
 
 
@@ -82,12 +82,12 @@ def _task_and_budget(table: pl.DataFrame) -> str:
 
 
 def finish(figure: go.Figure, title: str, table: pl.DataFrame, *, width: int, height: int) -> go.Figure:
-    """Title, subtitle and look; ``height`` is that of the drawing, the heading comes on top of it."""
+    """Set title, subtitle and look; ``height`` is that of the drawing, the heading comes on top of it."""
     return finish_with(figure, title, subtitle(table), width=width, height=height)
 
 
 def finish_with(figure: go.Figure, title: str, text: str, *, width: int, height: int) -> go.Figure:
-    """``finish`` with another text under the title."""
+    """Do what ``finish`` does, with another text under the title."""
     heading = HEADING_HEIGHT + SUBTITLE_LINE_HEIGHT * (text.count("<br>") + 1)
     return figure.update_layout(
         title={
@@ -110,13 +110,13 @@ def finish_with(figure: go.Figure, title: str, text: str, *, width: int, height:
 
 
 def rgba(colour: str, alpha: float) -> str:
-    """``"#rrggbb"`` made translucent."""
+    """Make ``"#rrggbb"`` translucent."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{alpha})"
 
 
 def table_figure(header: list[str], rows: list[list[str]], widths: list[float]) -> go.Figure:
-    """A plotly table whose rows are as high as its tallest cell; ``small`` makes the second and third lines of a cell.
+    """Draw a table whose rows are as high as its tallest cell; ``small`` makes the second and third lines of a cell.
 
     Args:
         widths: relative widths of the columns.
@@ -144,32 +144,32 @@ def table_figure(header: list[str], rows: list[list[str]], widths: list[float]) 
 
 
 def finish_table(figure: go.Figure, title: str, table: pl.DataFrame, *, width: int, n_rows: int) -> go.Figure:
-    """``finish`` at the height of the table's rows."""
+    """Do what ``finish`` does, at the height of the table's rows."""
     return finish_table_with(figure, title, subtitle(table), width=width, n_rows=n_rows)
 
 
 def finish_table_with(figure: go.Figure, title: str, text: str, *, width: int, n_rows: int) -> go.Figure:
-    """``finish_with`` at the height of the table's rows."""
+    """Do what ``finish_with`` does, at the height of the table's rows."""
     height = TABLE_HEADER_HEIGHT + figure.data[0].cells.height * n_rows + TABLE_LAST_LINE_HEIGHT
     return finish_with(figure, title, text, width=width, height=height).update_layout(margin_l=24, margin_r=24)
 
 
 def small(text: str) -> str:
-    """A second, smaller line in a cell or heading."""
+    """Write a second, smaller line in a cell or heading."""
     return f"<br>{small_print(text)}"
 
 
 def small_print(text: str) -> str:
-    """Smaller, and on the same line."""
+    """Write smaller, on the same line."""
     return f"<span style='font-size:11px;color:#555'>{text}</span>"
 
 
 def median_and_range(shares: pl.Series) -> str:
-    """Median of shares in [0, 1] as a percentage, and below it minimum to maximum where there are several."""
+    """Write the median of shares in [0, 1] as a percentage, and below it minimum to maximum where there are several."""
     return median_and_range_of(shares * 100, ".1f")
 
 
 def median_and_range_of(values: pl.Series, number_format: str) -> str:
-    """``median_and_range`` of any numbers."""
+    """Write the median of any numbers, and below it minimum to maximum where there are several."""
     least, median, most = (format(value, number_format) for value in (values.min(), values.median(), values.max()))
     return median if len(values) == 1 else median + small(f"{least} to {most}")

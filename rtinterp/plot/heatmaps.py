@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 import polars as pl
@@ -14,6 +14,9 @@ from torch import Tensor
 from rtinterp.analysis import attention_patterns
 from rtinterp.plot.look import CELL_WIDTH, colour_bar, finish_cell
 
+if TYPE_CHECKING:
+    from rtinterp.models.hooked_model import HookedModel
+
 #: Panels of attention in a row.
 MAX_COLUMNS = 4
 #: Pixels: what a panel of attention has besides its drawing, a row of a table of numbers, and the largest and the
@@ -21,11 +24,10 @@ MAX_COLUMNS = 4
 PANEL_HEADING, ROW_HEIGHT, LARGEST_LABEL, SMALLEST_LABEL = 40, 42, 11, 5
 
 
-def attention(model: Any, tokens: Int64[Tensor, "*batch pos"], labels: Sequence[str]) -> go.Figure:
+def attention(model: HookedModel, tokens: Int64[Tensor, "*batch pos"], labels: Sequence[str]) -> go.Figure:
     """Draw where every head looks in one sequence: a panel for each head, a row for each position that looks.
 
     Args:
-        model: any model that ``attention_patterns`` takes.
         tokens: one sequence, [pos] or [1 pos].
         labels: what to call each position, such as ``[task.token_label(token) for token in tokens]``; they may repeat.
 

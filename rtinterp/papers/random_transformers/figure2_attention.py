@@ -28,7 +28,7 @@ STATES = {"trained": "after training", "initial": "at initialisation"}
 
 
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
-    """One row per run, role, model state and attention weight of the example sequence.
+    """Make one row per run, role, model state and attention weight of the example sequence.
 
     ``score`` is the head's mean weight in that role over test sequences. The head of a role is the one that scores
     highest after training, in the first layer for ``marker`` and in the second for ``retrieval``.
@@ -56,7 +56,7 @@ def _heads(run: Run) -> pl.DataFrame:
 
 
 def role_scores(task: NeedleInAHaystack, model: HookedModel) -> dict[str, Float[Tensor, "layer head"]]:
-    """How well each head does each role, over test sequences."""
+    """Measure how well each head does each role, over test sequences."""
     tokens = task.test_set().tokens[:N_SCORED_SEQUENCES]
     patterns = attention_patterns(model, tokens)
     row, marker_pos, value_pos = task.key_value_positions(tokens)

@@ -31,7 +31,7 @@ TRIPLES_SEED = 0
 
 
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
-    """One row per run, circle and residue: its coordinates in the two components that hold the circle.
+    """Make one row per run, circle and residue: its coordinates in the two components that hold the circle.
 
     Component numbers count from 1, as in the paper. ``dominant_share`` is the share of the embedding's power at the
     frequencies that stand out; ``frequencies`` lists them, strongest first. The last two columns are the run's gradient

@@ -24,7 +24,7 @@ DEPTH_LOOKS = (
 
 
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
-    """One row per run: test loss, and what n-gram models of its corpus reach on the same tokens, in nats per token.
+    """Make one row per run: test loss, and what n-gram models of its corpus reach there, in nats per token.
 
     Raises:
         ValueError: the corpus is not open.

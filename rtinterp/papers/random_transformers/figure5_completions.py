@@ -45,7 +45,7 @@ class Prompt(NamedTuple):
 
 
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
-    """One row per run and prompt: prompt, completion, and how the story goes on; texts are on one line each.
+    """Make one row per run and prompt: prompt, completion, and how the story goes on; texts are on one line each.
 
     Tokens are drawn one at a time among the ``top_k`` likeliest, at ``temperature``, with the same generator for every
     model.

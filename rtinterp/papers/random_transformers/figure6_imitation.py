@@ -30,7 +30,7 @@ TARGET_CURVES = (
 
 
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
-    """One row per run: KL(target || student) on the test sequences, agreement on the likeliest token, its target.
+    """Make one row per run: KL(target || student) on the test sequences, agreement on the likeliest token, its target.
 
     Divergences and entropies are in nats; the target's own are at the last position of ``N_INPUTS`` test sequences.
     """

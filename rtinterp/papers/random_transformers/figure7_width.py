@@ -74,7 +74,7 @@ def _add_floors(figure: go.Figure, table: pl.DataFrame, place: dict[str, int]) -
 
 
 def at_widths(runs: pl.DataFrame, side: int) -> pl.DataFrame:
-    """One row per width: where it stands, its accuracies, and their median, quartiles and 80 % interval.
+    """Make one row per width: where it stands, its accuracies, and their median, quartiles and 80 % interval.
 
     Boxes of one size need a linear axis, so ``x`` is log2(d_model) on a linear one, a little to one ``side``.
     """

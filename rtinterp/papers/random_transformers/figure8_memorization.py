@@ -18,7 +18,7 @@ from rtinterp.training.run import Run
 
 
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
-    """One row per run and evaluation; ``recall`` and ``chance`` are shares of the pairs."""
+    """Make one row per run and evaluation; ``recall`` and ``chance`` are shares of the pairs."""
     return pl.concat(with_run_columns(run, _history(run)) for run in runs)
 
 

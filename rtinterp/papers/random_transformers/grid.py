@@ -20,19 +20,19 @@ SUBSETS: tuple[Trainable, ...] = ("unembedding", "input_embeddings", "token_embe
 
 
 def figure2(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
-    """Attention of a random transformer that finds needles."""
+    """List random transformers that find needles, whose attention figure 2 shows."""
     budget = scale.budget_of(NeedleInAHaystack)
     return budget.runs(budget.wide, "embeddings", n_seeds)
 
 
 def figure3(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
-    """Embeddings of a random transformer that adds modulo p."""
+    """List random transformers that add modulo p, whose embeddings figure 3 shows."""
     budget = scale.budget_of(ModularAddition)
     return budget.runs(budget.wide, "embeddings", n_seeds)
 
 
 def figure4(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
-    """Language-modelling loss against width, at two depths."""
+    """List language models of every width, at two depths."""
     language = scale.language
     return [
         run
@@ -44,7 +44,7 @@ def figure4(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
 
 
 def table5(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
-    """The language models whose variance is explained, and which complete stories in figure 5."""
+    """List the language models whose variance table 5 explains, and which complete stories in figure 5."""
     language = scale.language
     return [
         run
@@ -54,7 +54,7 @@ def table5(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
 
 
 def figure6(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
-    """Imitation of random targets of growing width."""
+    """List students of random targets of growing width."""
     return [
         run
         for target_d_model in scale.imitation.target_widths
@@ -64,7 +64,7 @@ def figure6(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
 
 
 def figure7(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
-    """Accuracy against width."""
+    """List random and normal transformers of every width."""
     return [
         run
         for budget in scale.algorithmic
@@ -75,7 +75,7 @@ def figure7(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
 
 
 def table1(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
-    """Random and normal transformers, wide and narrow, and the LSTM: trained, and with a frozen random body.
+    """List random and normal transformers, wide and narrow, and the LSTM: trained, and with a frozen random body.
 
     Sums are scored as the official code does it, and for wide transformers also from their first digit on.
     """
@@ -94,7 +94,7 @@ def table1(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
 
 
 def table2(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
-    """Wide models of which only some embeddings train, beside all of them."""
+    """List wide models of which only some embeddings train, beside those of which all do."""
     return [
         run
         for budget in scale.algorithmic
@@ -104,18 +104,18 @@ def table2(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
 
 
 def memorization(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
-    """Recall of random labels, table 3 and figure 8: trained as in the official code, then as in the paper's text."""
+    """List models that memorize (table 3, figure 8), trained as in the official code, then as in the paper's text."""
     in_text = scale.memorization.with_training(**MEMORIZATION_IN_TEXT)
     return [*_wide(scale.memorization, n_seeds), *_wide(in_text, n_seeds)]
 
 
 def table4(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
-    """Explained variance of wide models, on the algorithmic tasks and memorization."""
+    """List wide models of the algorithmic tasks and memorization, whose variance table 4 explains."""
     return [run for budget in (*scale.algorithmic, scale.memorization) for run in _wide(budget, n_seeds)]
 
 
 def table7(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
-    """Explained variance one width below the widest, where the random model does or does not solve the task."""
+    """List models one width below the widest, where the random one does or does not solve the task."""
     return [
         run
         for budget in scale.algorithmic
@@ -126,7 +126,7 @@ def table7(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
 
 
 def table9(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
-    """The fully trained linearised transformer beside the softmax one, one width below the widest."""
+    """List fully trained linearised transformers beside softmax ones, one width below the widest."""
     return [
         run
         for budget in scale.algorithmic

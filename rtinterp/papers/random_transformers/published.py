@@ -91,19 +91,19 @@ LANGUAGE_LOSS: dict[Trainable, Published] = {
 
 
 def accuracy(task: Task, body: str, size: Size, trainable: Trainable) -> float | None:
-    """The paper's test accuracy, where there is one to print; its sums are scored from the second digit on."""
+    """Return the paper's test accuracy, where there is one to print; its sums are scored from the second digit on."""
     if isinstance(task, DecimalAddition) and task.score_first_digit:
         return None
     return _to_print(ACCURACY.get((type(task), body, size, trainable)))
 
 
 def statement(task: Task, trainable: Trainable) -> str | None:
-    """``"solves"`` or ``"fails"``, where the paper says so of wide models."""
+    """Return ``"solves"`` or ``"fails"``, where the paper says so of wide models."""
     return _to_print(STATEMENTS.get((type(task), trainable)))
 
 
 def recall(task: Task, trainable: Trainable) -> tuple[float | None, float | None]:
-    """The paper's share of recalled pairs, and its bits per trainable parameter."""
+    """Return the paper's share of recalled pairs, and its bits per trainable parameter."""
     key = type(task), trainable
     return _to_print(RECALL.get(key)), _to_print(BITS_PER_PARAMETER.get(key))
 

@@ -47,7 +47,7 @@ class TaskBudget:
         return self.widths[-1]
 
     def runs(self, body: Body | int, trainable: Trainable, n_seeds: int) -> list[RunSpec]:
-        """Runs of seeds 0, 1, ...
+        """List the runs of seeds 0, 1, ...
 
         Args:
             body: a body, or the width of a transformer.
@@ -59,7 +59,7 @@ class TaskBudget:
         return [RunSpec(self.task, body, training, trainable, seed) for seed in range(n_seeds)]
 
     def with_training(self, **fields: float) -> TaskBudget:
-        """The same budget but for some fields of its ``TrainSpec``s."""
+        """Return the same budget but for some fields of its ``TrainSpec``s."""
         trainings = {name: dataclasses.replace(getattr(self, name), **fields) for name in ("random", "normal", "lstm")}
         return dataclasses.replace(self, **trainings)
 
@@ -125,7 +125,7 @@ class Scale:
     language: LanguageBudget
 
     def budget_of(self, task_type: type[Task]) -> TaskBudget:
-        """The scale's budget of that kind of algorithmic task."""
+        """Return the scale's budget of that kind of algorithmic task."""
         return next(budget for budget in self.algorithmic if isinstance(budget.task, task_type))
 
 

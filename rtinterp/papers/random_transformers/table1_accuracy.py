@@ -28,7 +28,7 @@ MODELS: dict[str, tuple[str, published.Size, Trainable]] = {
 
 
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
-    """One row per run: accuracy, exact match (both in [0, 1]), floors, and the paper's accuracy where it is known.
+    """Make one row per run: accuracy and exact match in [0, 1], floors, and the paper's accuracy where it is known.
 
     ``size`` is "wide" for a task's widest models and "narrow" for the others; ``n_scored`` counts the scored
     predictions of a sequence.
@@ -48,12 +48,12 @@ def compute(runs: Sequence[Run]) -> pl.DataFrame:
 
 
 def n_scored(run: Run) -> int:
-    """The most predictions that a test sequence scores."""
+    """Count the most predictions that a test sequence scores."""
     return int(run.spec.task.test_set().scored.sum(dim=1).max())
 
 
 def exact_match_of(run: Run) -> float:
-    """Share of test sequences all of whose scored predictions are right."""
+    """Measure the share of test sequences all of whose scored predictions are right."""
     if n_scored(run) == 1:
         return run.test_accuracy
     test_set = run.spec.task.test_set()

@@ -22,7 +22,7 @@ REGIMES: dict[str, Trainable] = {
 
 
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
-    """One row per run: accuracy and floors in [0, 1], and what the paper says of such models, if it is known."""
+    """Make one row per run: accuracy and floors in [0, 1], and what the paper says of such models, if it is known."""
     said = [published.statement(run.spec.task, run.spec.trainable) for run in runs]
     return accuracies(runs).with_columns(pl.Series("paper_statement", said, dtype=pl.String))
 

@@ -22,7 +22,7 @@ HEADER = [
 
 
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
-    """One row per run: ``recall`` and ``chance`` are shares of the pairs.
+    """Make one row per run; ``recall`` and ``chance`` are shares of the pairs.
 
     The paper's numbers, which came from its code, stand beside runs that were trained as the code does it.
     """
@@ -33,7 +33,7 @@ def compute(runs: Sequence[Run]) -> pl.DataFrame:
 
 
 def hyper_parameters(run: Run) -> dict[str, float]:
-    """The columns in which the paper's text and its code differ."""
+    """Return the columns in which the paper's text and its code differ."""
     return {name: getattr(run.spec.training, name) for name in MEMORIZATION_IN_CODE}
 
 

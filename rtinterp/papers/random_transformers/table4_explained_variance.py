@@ -24,7 +24,7 @@ SEQUENCES_PER_PASS = 200
 
 
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
-    """One row per run and site; shares of variance in [0, 1]."""
+    """Make one row per run and site; shares of variance are in [0, 1]."""
     return pl.concat(
         with_run_columns(run, residual_explained_variance(run.model, _test_activations(run.spec.task))) for run in runs
     )
@@ -63,7 +63,7 @@ def plot(table: pl.DataFrame, number: int) -> go.Figure:
 
 
 def explained_variance_figure(number: int, caption: str, experiment: str) -> Figure:
-    """One of the paper's tables of explained variance, by its number."""
+    """Make one of the paper's tables of explained variance, by its number."""
     return Figure(
         name=f"table{number}_explained_variance",
         title=f"Table {number}: explained variance",

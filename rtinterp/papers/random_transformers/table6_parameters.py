@@ -33,12 +33,12 @@ HEADER = [
 
 
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
-    """One row per task and width of the official code; every column from ``d_model`` on counts parameters."""
+    """Make one row per task and width of the official code; every column after ``d_model`` counts parameters."""
     return pl.DataFrame([_counts(task, model) for task, model in paper_models()])
 
 
 def paper_models() -> list[tuple[Task, ModelSpec]]:
-    """The tasks and transformers of the paper's tables, at its sizes."""
+    """List the tasks and transformers of the paper's tables, at its sizes."""
     language = PAPER.language
     stories = LanguageModelling(ANY_CORPUS, language.d_vocab, language.context_length)
     imitation = PAPER.imitation.runs(PAPER.imitation.target_widths[0], "embeddings", n_seeds=1)[0]
@@ -51,7 +51,7 @@ def paper_models() -> list[tuple[Task, ModelSpec]]:
 
 
 def n_trainable(task: Task, model: Body, trainable: Trainable) -> int:
-    """Parameters that train under a regime."""
+    """Count the parameters that train under a regime."""
     return _total(trained_parameters(model.parameters(task.d_vocab, task.n_ctx), trainable))
 
 
