@@ -27,7 +27,8 @@ def with_recall(run: Run, n_recalled: list[int]) -> Run:
     history = {"step": [10 * i for i in range(1, n + 1)], "train_loss": [1.0] * n, "test_loss": [2.0] * n}
     # As the engine has it, which divides in float32.
     accuracies = torch.tensor(shares, dtype=torch.float32).tolist()
-    return dataclasses.replace(run, history=pl.DataFrame({**history, "test_accuracy": accuracies}))
+    history = pl.DataFrame({**history, "test_accuracy": accuracies})
+    return dataclasses.replace(run, history=history, stopped_at_step=history["step"][-1])
 
 
 def test_table_3_counts_bits_and_parameters(runs_of) -> None:
