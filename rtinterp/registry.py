@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
 Kind = TypeVar("Kind")
+Registered = TypeVar("Registered", bound=type)
 
 #: Names stand in run ids, which are names of folders.
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -47,7 +48,7 @@ class Registry(Mapping[str, type[Kind]], Generic[Kind]):
         self._classes: dict[str, type[Kind]] = {}
         self._installed_are_loaded = False
 
-    def register(self, cls: type[Kind]) -> type[Kind]:
+    def register(self, cls: Registered) -> Registered:
         """Add a class and return it, so that this can be a decorator; the same class again changes nothing.
 
         A class of the same module and name takes the place of the earlier one, as when a notebook cell runs twice.

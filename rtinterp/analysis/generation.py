@@ -86,8 +86,8 @@ def nats_per_token(model: HookedModel, batch: Batch) -> float:
 
 def _last_logits(model: HookedModel, tokens: Int64[Tensor, "batch pos"]) -> Float[Tensor, "batch d_vocab"]:
     """The logits of the token that follows each sequence."""
-    slices = _slices(*tokens.shape, model.cfg.d_vocab)
-    return torch.cat([model(tokens[rows])[:, -1] for rows in slices])
+    n_batch, n_pos = tokens.shape
+    return torch.cat([model(tokens[rows])[:, -1] for rows in _slices(n_batch, n_pos, model.cfg.d_vocab)])
 
 
 def _draw(

@@ -9,6 +9,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from rtinterp.models.body import Body
+from rtinterp.models.regimes import COMPONENT_GROUPS
 from rtinterp.tasks import Task
 
 if TYPE_CHECKING:
@@ -40,5 +41,5 @@ def hooked_model(
     """
     model = body.hooked(task, tensors, device)
     parameters = body.parameters(task.d_vocab, task.n_ctx)
-    model.component_groups = {parameter.name: parameter.group for parameter in parameters if parameter.trains}
+    setattr(model, COMPONENT_GROUPS, {parameter.name: parameter.group for parameter in parameters if parameter.trains})
     return model

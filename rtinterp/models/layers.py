@@ -33,8 +33,8 @@ class Affine:
 
     def __call__(self, x: Float[Tensor, "model row d_in"]) -> Float[Tensor, "model row d_out"]:
         x = x.to(self.weight.dtype)
-        if self._convolves(x):
-            return self._convolved(x)
+        if (kernel := self._kernel_for(x)) is not None:
+            return self._convolved(x, kernel)
         return torch.bmm(x, self.weight) if self.bias is None else torch.baddbmm(self.bias, x, self.weight)
 
     def added_to(
@@ -43,8 +43,8 @@ class Affine:
         """The sum in the residual's precision."""
         if residual.dtype != self.weight.dtype:
             return residual + self(x)
-        if self._convolves(x):
-            return self._convolved(x).add_(residual)
+        if (kernel := self._kernel_for(x)) is not None:
+            return self._convolved(x, kernel).add_(residual)
         return torch.baddbmm(residual if self.bias is None else residual + self.bias, x, self.weight)
 
     def columns(self, start: int, stop: int) -> Affine:
@@ -68,18 +68,19 @@ class Affine:
             return self
         return dataclasses.replace(self, kernel=self.weight[0].T.contiguous()[..., None, None])
 
-    def _convolves(self, x: Float[Tensor, "model row d_in"]) -> bool:
-        if self.kernel is None:
-            return False
+    def _kernel_for(self, x: Float[Tensor, "model row d_in"]) -> Float[Tensor, "d_out d_in 1 1"] | None:
+        """The kernel, if a convolution is the faster form for so many rows."""
         if min(self.weight.shape[1:]) >= ALWAYS_CONVOLVED_FROM_COLUMNS:
-            return True
+            return self.kernel
         n_rows = x.shape[1]
-        return n_rows >= CONVOLVED_FROM_ROWS and n_rows % ROWS_PER_CONVOLUTION == 0
+        return self.kernel if n_rows >= CONVOLVED_FROM_ROWS and n_rows % ROWS_PER_CONVOLUTION == 0 else None
 
-    def _convolved(self, x: Float[Tensor, "1 row d_in"]) -> Float[Tensor, "1 row d_out"]:
+    def _convolved(
+        self, x: Float[Tensor, "1 row d_in"], kernel: Float[Tensor, "d_out d_in 1 1"]
+    ) -> Float[Tensor, "1 row d_out"]:
         """Rows are the image's pixels, columns its channels, stored last."""
         bias = None if self.bias is None else self.bias.flatten()
-        return F.conv2d(x.mT.unsqueeze(2), self.kernel, bias).squeeze(2).mT
+        return F.conv2d(x.mT.unsqueeze(2), kernel, bias).squeeze(2).mT
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,6 +33,9 @@ TRAINABLE: tuple[Trainable, ...] = (
     "embeddings", "all", "unembedding", "input_embeddings", "token_embedding+unembedding", "frozen_qk", "frozen_mlp",
 )  # fmt: skip
 
+#: Where a model with hook points tells the groups of its tensors, by name.
+COMPONENT_GROUPS = "component_groups"
+
 Model = TypeVar("Model", bound=nn.Module)
 
 
@@ -110,7 +113,7 @@ def freeze(model: Model, trainable: str | Iterable[str]) -> Model:
     names = [name for name, _ in model.named_parameters()]
     if TOKEN_EMBEDDING not in names:
         raise ValueError(f"{type(model).__name__} has no parameter {TOKEN_EMBEDDING}; is it a HookedTransformer?")
-    of_name: dict[str, str] | None = getattr(model, "component_groups", None)
+    of_name: dict[str, str] | None = getattr(model, COMPONENT_GROUPS, None)
     if of_name is None:
         of_name = {name: group_of(name) for name in names if name != UNEMBEDDING_BIAS}
     groups = parse(trainable, set(of_name.values()).difference(GROUPS))
@@ -129,7 +132,7 @@ def _joined(groups: Set[str], own_groups: Set[str]) -> Trainable:
 
 
 def _unknown(trainable: object, name: object, groups: Set[str]) -> str:
-    known = [*TRAINABLE, *GROUPS, *sorted(groups.difference(GROUPS))]
+    known = [*TRAINABLE, *GROUPS, *sorted(groups - set(GROUPS))]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.0) if isinstance(name, str) else []
     meant = f"; did you mean {near[0]!r}?" if near else ""
     return (

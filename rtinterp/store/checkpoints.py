@@ -179,7 +179,9 @@ def _read_stack(path: Path) -> list[RunSpec] | None:
 
 
 def _read(path: Path) -> Checkpoint:
-    step, expected = _CHECKPOINT_NAME.fullmatch(path.name).groups()
+    named = _CHECKPOINT_NAME.fullmatch(path.name)
+    assert named is not None  # as every path that is listed
+    step, expected = named.groups()
     contents = read_file(path, MAX_CHECKPOINT_BYTES)
     if sha256(contents) != expected:
         raise StoreError(f"{path}: truncated or edited since it was saved")

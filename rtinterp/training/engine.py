@@ -216,4 +216,4 @@ def _pass_on(outputs: Iterable[Float[Tensor, ...]], cut_off: Iterable[Float[Tens
     """Take the gradients from where they were cut off to what the outputs were made of."""
     reached = [(x, leaf.grad) for x, leaf in zip(outputs, cut_off, strict=True) if leaf.grad is not None]
     if reached:
-        torch.autograd.backward(*zip(*reached, strict=True))
+        torch.autograd.backward([x for x, _ in reached], [gradient for _, gradient in reached])

@@ -13,7 +13,7 @@ from transformer_lens.hook_points import HookPoint
 
 from rtinterp.models.hooked_decoder import load_exactly
 from rtinterp.models.hooked_embedding import HookedEmbed
-from rtinterp.models.recurrent.architecture import RecurrentArchitecture
+from rtinterp.models.recurrent.architecture import Cell, RecurrentArchitecture
 from rtinterp.models.recurrent.stacked import stack_layer
 from rtinterp.tasks import Task
 
@@ -79,7 +79,7 @@ class HookedLayer(nn.Module):
 
     def __init__(self, architecture: RecurrentArchitecture) -> None:
         super().__init__()
-        self.cell = architecture.cell
+        self.cell: Cell = architecture.cell
         for name, shape in architecture.layer_shapes.items():
             self.register_parameter(name, nn.Parameter(torch.zeros(shape)))
         self.hook_hidden = HookPoint()

@@ -90,7 +90,7 @@ def stack_transformers(
 
     def row(*names: str, identity: float = 0.0) -> Float[Tensor, "model 1 columns"] | None:
         flat = torch.cat([tensors[name].flatten(1) for name in names], -1).unsqueeze(1)
-        return None if frozen.issuperset(names) and bool((flat == identity).all()) else flat
+        return None if frozen >= set(names) and bool((flat == identity).all()) else flat
 
     def norm(name: str) -> LayerNorm:
         return LayerNorm(row(f"{name}.w", identity=1.0), row(f"{name}.b"))
