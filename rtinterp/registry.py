@@ -58,22 +58,14 @@ class Registry(Mapping[str, type[Kind]], Generic[Kind]):
             ValueError: it has no name of its own, the name cannot stand in a run id, or another class has it.
         """
         described = f"{self.kind} {cls.__qualname__}" if isinstance(cls, type) else repr(cls)
-        if not (isinstance(cls, type) and issubclass(cls, self._base)):
+        candidate: type = cls
+        if not (isinstance(candidate, type) and issubclass(candidate, self._base)):
             raise TypeError(f"{described} is not a subclass of {self._base.__name__}")
-        parameters = vars(cls).get("__dataclass_params__")
-        if parameters is None or not parameters.frozen or not dataclasses.is_dataclass(cls):
-            raise TypeError(f"{described} is not a frozen dataclass; decorate it with @dataclass(frozen=True)")
-        name = vars(cls).get("name")
-        if not isinstance(name, str):
-            raise ValueError(f'{described} has no name of its own; give it one: name: ClassVar[str] = "..."')
-        if any(field.name == "name" for field in dataclasses.fields(cls)):
-            raise ValueError(f"{described} has its name as a field; annotate it as name: ClassVar[str]")
-        if not NAME.fullmatch(name):
-            raise ValueError(f"{described} is called {name!r}; use lower-case letters, digits and underscores")
+        name = _own_name(cls, described)
         taken = self._classes.get(name)
         if taken is not None and _place(taken) != _place(cls):
             raise ValueError(f"the name {name!r} is taken by {'.'.join(_place(taken))}; give {described} another one")
-        self._classes[name] = cls
+        self._classes[name] = candidate
         return cls
 
     def check(self, thing: Kind) -> None:
@@ -127,6 +119,20 @@ class Registry(Mapping[str, type[Kind]], Generic[Kind]):
                     self.register(entry_point.load())
                 except Exception as error:  # whatever a package raises when it is imported
                     warnings.warn(f"left out the installed {self.kind} {entry_point.value}: {error}", stacklevel=2)
+
+
+def _own_name(cls: type, described: str) -> str:
+    parameters = vars(cls).get("__dataclass_params__")
+    if parameters is None or not parameters.frozen or not dataclasses.is_dataclass(cls):
+        raise TypeError(f"{described} is not a frozen dataclass; decorate it with @dataclass(frozen=True)")
+    name = vars(cls).get("name")
+    if not isinstance(name, str):
+        raise ValueError(f'{described} has no name of its own; give it one: name: ClassVar[str] = "..."')
+    if any(field.name == "name" for field in dataclasses.fields(cls)):
+        raise ValueError(f"{described} has its name as a field; annotate it as name: ClassVar[str]")
+    if not NAME.fullmatch(name):
+        raise ValueError(f"{described} is called {name!r}; use lower-case letters, digits and underscores")
+    return name
 
 
 def _place(cls: type) -> tuple[str, str]:
