@@ -45,7 +45,7 @@ def add_floor(figure: go.Figure, height: float, label: str) -> None:
     )
 
 
-def log_axis(figure: go.Figure, values: list[int], title: str, **place: int) -> None:
+def log_axis(figure: go.Figure, values: list[int], title: str, row: int | None = None, col: int | None = None) -> None:
     """Make the x axis logarithmic, with ticks at the values that occur."""
     ticks = {"tickvals": values, "ticktext": [str(value) for value in values]}
-    figure.update_xaxes(type="log", title_text=title, **ticks, **place)
+    figure.update_xaxes({"type": "log", "title_text": title, **ticks}, row=row, col=col)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import plotly.graph_objects as go
 import polars as pl
 
+from rtinterp.tasks import Task
 from rtinterp.training.run import Run
 
 
@@ -31,6 +33,21 @@ class Figure:
     compute: Callable[[Sequence[Run]], pl.DataFrame]
     plot: Callable[[pl.DataFrame], go.Figure]
     opens_models: bool = False
+
+
+TaskT = TypeVar("TaskT", bound=Task)
+
+
+def task_of(run: Run, kind: type[TaskT]) -> TaskT:
+    """Return the task of a run, which a figure needs to be of some kind.
+
+    Raises:
+        TypeError: the task is of another kind.
+    """
+    task = run.spec.task
+    if not isinstance(task, kind):
+        raise TypeError(f"{run.spec.run_id} is not a run of {kind.__name__}")
+    return task
 
 
 def run_columns(run: Run) -> dict[str, str | int]:

@@ -113,6 +113,6 @@ def _renewed(stored: pl.DataFrame, figure: Figure, runs: Sequence[Run]) -> pl.Da
     key = [name for name in run_columns(runs[0]) if name in stored.columns and name != "device"]
     old, new = (
         table.partition_by(key, as_dict=True, maintain_order=True)
-        for table in (stored.select(computed.columns).cast(dict(computed.schema)), computed)
+        for table in (stored.select(computed.columns).cast(computed.schema), computed)
     )
     return with_scale(pl.concat(new.get(run, rows) for run, rows in old.items()), stored["scale"][0])

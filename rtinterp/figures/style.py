@@ -150,7 +150,7 @@ def finish_table(figure: go.Figure, title: str, table: pl.DataFrame, *, width: i
 
 def finish_table_with(figure: go.Figure, title: str, text: str, *, width: int, n_rows: int) -> go.Figure:
     """Do what ``finish_with`` does, at the height of the table's rows."""
-    height = TABLE_HEADER_HEIGHT + figure.data[0].cells.height * n_rows + TABLE_LAST_LINE_HEIGHT
+    height = TABLE_HEADER_HEIGHT + figure.to_dict()["data"][0]["cells"]["height"] * n_rows + TABLE_LAST_LINE_HEIGHT
     return finish_with(figure, title, text, width=width, height=height).update_layout(margin_l=24, margin_r=24)
 
 

@@ -118,22 +118,21 @@ def add_heatmap(
     rows: Sequence[str],
     *,
     with_numbers: bool = False,
-    **place: int,
+    row: int | None = None,
+    col: int | None = None,
 ) -> None:
     """Add one grid of values, the first row on top, in the figure's common colours; labels may repeat.
 
     Args:
         with_numbers: write each value into its field.
-        place: ``row`` and ``col`` of the panel, where there are several.
+        row, col: the panel, where there are several.
     """
-    numbers = {"texttemplate": "%{z:.2f}"} if with_numbers else {}
-    figure.add_heatmap(
-        z=values, coloraxis="coloraxis", hovertemplate="%{y}, %{x}: %{z:.3f}<extra></extra>", **numbers, **place
-    )
-    figure.update_xaxes(tickvals=list(range(len(columns))), ticktext=list(columns), showgrid=False, **place)
-    figure.update_yaxes(
-        tickvals=list(range(len(rows))), ticktext=list(rows), autorange="reversed", showgrid=False, **place
-    )
+    numbers = "%{z:.2f}" if with_numbers else None
+    shown = "%{y}, %{x}: %{z:.3f}<extra></extra>"
+    figure.add_heatmap(z=values, coloraxis="coloraxis", texttemplate=numbers, hovertemplate=shown, row=row, col=col)
+    x, y = ({"tickvals": list(range(len(labels))), "ticktext": list(labels)} for labels in (columns, rows))
+    figure.update_xaxes(x | {"showgrid": False}, row=row, col=col)
+    figure.update_yaxes(y | {"showgrid": False, "autorange": "reversed"}, row=row, col=col)
 
 
 def weight_colours() -> dict[str, Any]:

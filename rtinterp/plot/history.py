@@ -73,7 +73,7 @@ def add_run(
         legendgroup=name,
         mode="lines" if len(steps) > 1 else "markers",
         line={"color": colour, "width": 1.5, "dash": dash},
-        showlegend=all(trace.name != name for trace in figure.data),
+        showlegend=next(figure.select_traces({"name": name}), None) is None,
         hovertemplate=f"seed {seed}, step %{{x:,}}: %{{y:{number_format}}}<extra>{name}</extra>",
     )
 

@@ -237,6 +237,7 @@ def test_budgets_are_told_model_by_model(runs_of) -> None:
         dataclasses.replace(
             run,
             spec=dataclasses.replace(run.spec, training=dataclasses.replace(run.spec.training, n_steps=steps(run))),
+            stopped_at_step=run.last_step,
         )
         for run in runs_of("table1_accuracy")
         if run.spec.task.name == "modular_addition"

@@ -92,10 +92,11 @@ def test_the_short_scale_is_the_paper_with_fewer_steps_and_smaller_batches() -> 
 
 def test_scales_grow() -> None:
     """The best that is stored is the last of them."""
-    assert list(SCALES) == ["quick", "short", "paper"]
+    names = ["quick", "short", "paper"]
+    assert list(SCALES)[:3] == names
 
     def steps(task_type: type[Task]) -> list[int]:
-        return [scale.budget_of(task_type).random.n_steps for scale in SCALES.values()]
+        return [scale.budget_of(task_type).random.n_steps for scale in map(SCALES.__getitem__, names)]
 
     for task_type in (ModularAddition, NeedleInAHaystack, DecimalAddition, ParenthesisBalancing):
         assert steps(task_type) == sorted(steps(task_type))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rtinterp.analysis import attention_patterns, attention_score, best_head, pattern_table
 from rtinterp.figures import style
-from rtinterp.figures.figure import Figure, with_run_columns
+from rtinterp.figures.figure import Figure, task_of, with_run_columns
 from rtinterp.plot.heatmaps import add_heatmap, weight_colours
 from rtinterp.tasks import NeedleInAHaystack
 from rtinterp.training.run import Run
@@ -37,7 +37,7 @@ def compute(runs: Sequence[Run]) -> pl.DataFrame:
 
 
 def _heads(run: Run) -> pl.DataFrame:
-    task = run.spec.task
+    task = task_of(run, NeedleInAHaystack)
     example = task.sequence(**EXAMPLE)
     labels = task.decode(example).split()[:-1]
     scores = {
@@ -80,7 +80,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
     titles = [_panel_title(panel, table) for _, _, panel in panels]
     figure = make_subplots(2, 2, subplot_titles=titles, horizontal_spacing=0.12, vertical_spacing=0.14)
     for row, column, panel in panels:
-        weights = panel.pivot(on="key_pos", index="query_pos", values="weight").drop("query_pos").to_numpy()
+        weights = panel.pivot(on="key_pos", index="query_pos", values="weight").drop("query_pos").rows()
         labels = panel.filter(pl.col("query_pos") == 0)["key_label"].to_list()
         add_heatmap(figure, weights, labels, labels, row=row, col=column)
         figure.update_xaxes(title_text="attended to" if row == 2 else None, row=row, col=column)

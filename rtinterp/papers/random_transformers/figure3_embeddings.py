@@ -17,11 +17,12 @@ from rtinterp.analysis import (
     residue_circles,
 )
 from rtinterp.figures import style
-from rtinterp.figures.figure import Figure, with_run_columns
+from rtinterp.figures.figure import Figure, task_of, with_run_columns
 from rtinterp.models.parameters import TOKEN_EMBEDDING
 from rtinterp.papers.random_transformers import published
 from rtinterp.plot.circles import add_circle, circle_title
 from rtinterp.plot.look import axes
+from rtinterp.tasks import ModularAddition
 from rtinterp.training.run import Run
 
 N_CIRCLES = 3
@@ -42,7 +43,7 @@ def compute(runs: Sequence[Run]) -> pl.DataFrame:
 
 def _circuit(run: Run) -> dict[str, pl.Expr]:
     """Whether the model treats both numbers alike, and how little it minds how far apart they are."""
-    model, task = run.model, run.spec.task
+    model, task = run.model, task_of(run, ModularAddition)
     symmetricity = gradient_symmetricity(model, task, torch.Generator().manual_seed(TRIPLES_SEED))
     with torch.no_grad():
         irrelevance = distance_irrelevance(correct_logits(model, task))

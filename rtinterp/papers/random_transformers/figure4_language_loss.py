@@ -9,18 +9,14 @@ import polars as pl
 
 from rtinterp.figures import style
 from rtinterp.figures.curves import add_curve, add_floor, log_axis
-from rtinterp.figures.figure import Figure, run_columns
+from rtinterp.figures.figure import Figure, run_columns, task_of
 from rtinterp.papers.random_transformers.grid import RANDOM_AND_NORMAL
 from rtinterp.plot.look import axes
 from rtinterp.tasks import LanguageModelling
 from rtinterp.training.run import Run
 
-#: What the lines of the shallowest, the next and a third depth look like.
-DEPTH_LOOKS = (
-    {"dash": "solid", "symbol": "circle"},
-    {"dash": "dash", "symbol": "square-open"},
-    {"dash": "dot", "symbol": "diamond-open"},
-)
+#: Dash and symbol of the lines of the shallowest, the next and a third depth.
+DEPTH_LOOKS = (("solid", "circle"), ("dash", "square-open"), ("dot", "diamond-open"))
 
 
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
@@ -29,8 +25,10 @@ def compute(runs: Sequence[Run]) -> pl.DataFrame:
     Raises:
         ValueError: the corpus is not open.
     """
-    floors = {task: _floors(task) for task in dict.fromkeys(run.spec.task for run in runs)}
-    return pl.DataFrame([{**run_columns(run), "test_loss": run.test_loss, **floors[run.spec.task]} for run in runs])
+    tasks = [task_of(run, LanguageModelling) for run in runs]
+    floors = {task: _floors(task) for task in dict.fromkeys(tasks)}
+    rows = ({"test_loss": run.test_loss, **floors[task]} for run, task in zip(runs, tasks, strict=True))
+    return pl.DataFrame([{**run_columns(run), **row} for run, row in zip(runs, rows, strict=True)])
 
 
 def _floors(task: LanguageModelling) -> dict[str, float]:
@@ -41,10 +39,11 @@ def plot(table: pl.DataFrame) -> go.Figure:
     figure = go.Figure()
     depths = table["n_layers"].unique().sort().to_list()
     for trainable in RANDOM_AND_NORMAL:
-        for n_layers, look in zip(depths, DEPTH_LOOKS, strict=False):
+        for n_layers, (dash, symbol) in zip(depths, DEPTH_LOOKS, strict=False):
             runs = table.filter(pl.col("trainable") == trainable, pl.col("n_layers") == n_layers)
             name = f"{style.REGIME_NAMES[trainable]}, {n_layers} layers"
-            add_curve(figure, runs, "d_model", "test_loss", name=name, colour=style.REGIME_COLOURS[trainable], **look)
+            colour = style.REGIME_COLOURS[trainable]
+            add_curve(figure, runs, "d_model", "test_loss", name=name, colour=colour, dash=dash, symbol=symbol)
     for kind in ("unigram", "bigram"):
         height = table[f"{kind}_entropy"][0]
         add_floor(figure, height, f"{kind} model<br>{height:.2f}")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rtinterp.analysis import complete
 from rtinterp.figures import style
-from rtinterp.figures.figure import Figure, with_run_columns
+from rtinterp.figures.figure import Figure, task_of, with_run_columns
 from rtinterp.papers.random_transformers.grid import RANDOM_AND_NORMAL
 from rtinterp.tasks import LanguageModelling
 from rtinterp.tasks.corpus import END_OF_TEXT
@@ -53,8 +53,11 @@ def compute(runs: Sequence[Run]) -> pl.DataFrame:
     Raises:
         ValueError: the corpus is not open, or no held-out story is longer than a prompt.
     """
-    prompts = {task: _prompts(task) for task in dict.fromkeys(run.spec.task for run in runs)}
-    return pl.concat(with_run_columns(run, _completions(run, prompts[run.spec.task])) for run in runs)
+    tasks = [task_of(run, LanguageModelling) for run in runs]
+    prompts = {task: _prompts(task) for task in dict.fromkeys(tasks)}
+    return pl.concat(
+        with_run_columns(run, _completions(run, task, prompts[task])) for run, task in zip(runs, tasks, strict=True)
+    )
 
 
 def _prompts(task: LanguageModelling) -> list[Prompt]:
@@ -70,8 +73,7 @@ def _prompts(task: LanguageModelling) -> list[Prompt]:
     return prompts
 
 
-def _completions(run: Run, prompts: list[Prompt]) -> pl.DataFrame:
-    task = run.spec.task
+def _completions(run: Run, task: LanguageModelling, prompts: list[Prompt]) -> pl.DataFrame:
     tokens = complete(
         run.model,
         torch.stack([prompt.given for prompt in prompts]),

@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 from rtinterp.analysis import TargetStatistics, target_statistics
 from rtinterp.figures import style
 from rtinterp.figures.curves import add_curve, log_axis
-from rtinterp.figures.figure import Figure, run_columns
+from rtinterp.figures.figure import Figure, run_columns, task_of
 from rtinterp.models.build import build_model
 from rtinterp.papers.random_transformers.grid import RANDOM_AND_NORMAL
 from rtinterp.plot.look import INK, axes
@@ -34,14 +34,14 @@ def compute(runs: Sequence[Run]) -> pl.DataFrame:
 
     Divergences and entropies are in nats; the target's own are at the last position of ``N_INPUTS`` test sequences.
     """
-    targets = {task: _target(task) for task in dict.fromkeys(run.spec.task for run in runs)}
-    return pl.DataFrame([{**_student(run), **targets[run.spec.task]._asdict()} for run in runs]).rename(
-        {name: f"target_{name}" for name in TargetStatistics._fields}
-    )
+    tasks = [task_of(run, CircuitImitation) for run in runs]
+    targets = {task: _target(task) for task in dict.fromkeys(tasks)}
+    rows = ({**_student(run, task), **targets[task]._asdict()} for run, task in zip(runs, tasks, strict=True))
+    return pl.DataFrame(rows).rename({name: f"target_{name}" for name in TargetStatistics._fields})
 
 
-def _student(run: Run) -> dict[str, str | int | float]:
-    target = {"target_d_model": run.spec.task.target_d_model}
+def _student(run: Run, task: CircuitImitation) -> dict[str, str | int | float]:
+    target = {"target_d_model": task.target_d_model}
     return {**run_columns(run), **target, "test_kl": run.test_loss, "agreement": run.test_accuracy}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import plotly.graph_objects as go
 import polars as pl
@@ -45,7 +46,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
     return figure.update_layout(margin_b=90)
 
 
-def _add_task(figure: go.Figure, table: pl.DataFrame, place: dict[str, int], first: bool) -> None:
+def _add_task(figure: go.Figure, table: pl.DataFrame, place: dict[str, Any], first: bool) -> None:
     for trainable, side in zip(RANDOM_AND_NORMAL, (-1, 1), strict=True):
         at_width = at_widths(table.filter(pl.col("trainable") == trainable), side)
         name, colour = style.REGIME_NAMES[trainable], style.REGIME_COLOURS[trainable]
@@ -59,10 +60,10 @@ def _add_task(figure: go.Figure, table: pl.DataFrame, place: dict[str, int], fir
     _add_floors(figure, table, place)
     widths = table["d_model"].unique().sort().to_list()
     ticks = {"tickvals": [math.log2(width) for width in widths], "ticktext": [str(width) for width in widths]}
-    figure.update_xaxes(title_text="width (d<sub>model</sub>), logarithmic", **ticks, **place)
+    figure.update_xaxes({"title_text": "width (d<sub>model</sub>), logarithmic", **ticks}, **place)
 
 
-def _add_floors(figure: go.Figure, table: pl.DataFrame, place: dict[str, int]) -> None:
+def _add_floors(figure: go.Figure, table: pl.DataFrame, place: dict[str, Any]) -> None:
     """Dotted lines. Curves rise, so the label of a high one stands on the left, of a low one on the right."""
     floors = {table[kind][0]: table[f"{kind}_accuracy"][0] for kind in ("floor", "heuristic")}
     for label, height in floors.items():

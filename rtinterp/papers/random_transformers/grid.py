@@ -80,6 +80,7 @@ def table1(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
     Sums are scored as the official code does it, and for wide transformers also from their first digit on.
     """
     decimal = scale.budget_of(DecimalAddition)
+    assert isinstance(decimal.task, DecimalAddition)
     whole_sum = dataclasses.replace(decimal, task=dataclasses.replace(decimal.task, score_first_digit=True))
     first_digit = [run for t in RANDOM_AND_NORMAL for run in whole_sum.runs(whole_sum.wide, t, n_seeds)]
     return [

@@ -94,19 +94,20 @@ def accuracy(task: Task, body: str, size: Size, trainable: Trainable) -> float |
     """Return the paper's test accuracy, where there is one to print; its sums are scored from the second digit on."""
     if isinstance(task, DecimalAddition) and task.score_first_digit:
         return None
-    return _to_print(ACCURACY.get((type(task), body, size, trainable)))
+    return _number(ACCURACY.get((type(task), body, size, trainable)))
 
 
 def statement(task: Task, trainable: Trainable) -> str | None:
     """Return ``"solves"`` or ``"fails"``, where the paper says so of wide models."""
-    return _to_print(STATEMENTS.get((type(task), trainable)))
+    said = STATEMENTS.get((type(task), trainable))
+    return str(said.value) if said is not None and said.printable else None
 
 
 def recall(task: Task, trainable: Trainable) -> tuple[float | None, float | None]:
     """Return the paper's share of recalled pairs, and its bits per trainable parameter."""
     key = type(task), trainable
-    return _to_print(RECALL.get(key)), _to_print(BITS_PER_PARAMETER.get(key))
+    return _number(RECALL.get(key)), _number(BITS_PER_PARAMETER.get(key))
 
 
-def _to_print(number: Published | None) -> float | str | None:
-    return number.value if number is not None and number.printable else None
+def _number(number: Published | None) -> float | None:
+    return float(number.value) if number is not None and number.printable else None

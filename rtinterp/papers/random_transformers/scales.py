@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from rtinterp.models.body import Body
 from rtinterp.models.regimes import Trainable
@@ -58,7 +59,7 @@ class TaskBudget:
             training = self.lstm
         return [RunSpec(self.task, body, training, trainable, seed) for seed in range(n_seeds)]
 
-    def with_training(self, **fields: float) -> TaskBudget:
+    def with_training(self, **fields: Any) -> TaskBudget:
         """Return the same budget but for some fields of its ``TrainSpec``s."""
         trainings = {name: dataclasses.replace(getattr(self, name), **fields) for name in ("random", "normal", "lstm")}
         return dataclasses.replace(self, **trainings)
@@ -75,9 +76,11 @@ class ImitationBudget:
     random: TrainSpec
     normal: TrainSpec
 
+    def task(self, target_d_model: int) -> CircuitImitation:
+        return CircuitImitation(target_d_model, n_tokens=self.n_tokens, d_vocab=self.d_vocab)
+
     def runs(self, target_d_model: int, trainable: Trainable, n_seeds: int) -> list[RunSpec]:
-        task = CircuitImitation(target_d_model, n_tokens=self.n_tokens, d_vocab=self.d_vocab)
-        training = self.normal if trainable == "all" else self.random
+        task, training = self.task(target_d_model), self.normal if trainable == "all" else self.random
         return [RunSpec(task, self.student, training, trainable, seed) for seed in range(n_seeds)]
 
 
@@ -130,11 +133,11 @@ class Scale:
 
 
 #: Memorization is the one task for which the paper's text and its code differ in these; the default is the code's.
-MEMORIZATION_IN_TEXT = {"learning_rate": 1e-3, "weight_decay": 1e-3}
-MEMORIZATION_IN_CODE = {"learning_rate": 5e-3, "weight_decay": 1e-4}
+MEMORIZATION_IN_TEXT: dict[str, Any] = {"learning_rate": 1e-3, "weight_decay": 1e-3}
+MEMORIZATION_IN_CODE: dict[str, Any] = {"learning_rate": 5e-3, "weight_decay": 1e-4}
 
 
-def _quick(n_steps: int, batch_size: int, learning_rate: float = 1e-3, **fields: int | float) -> TrainSpec:
+def _quick(n_steps: int, batch_size: int, learning_rate: float = 1e-3, **fields: Any) -> TrainSpec:
     return TrainSpec(n_steps, batch_size, learning_rate, n_warmup_steps=50, **fields)
 
 

@@ -34,7 +34,9 @@ def compute(runs: Sequence[Run]) -> pl.DataFrame:
     predictions of a sequence.
     """
     widest = {run.spec.task: run.spec.model.d_model for run in sorted(runs, key=lambda run: run.spec.model.d_model)}
-    sizes = ["wide" if run.spec.model.d_model == widest[run.spec.task] else "narrow" for run in runs]
+    sizes: list[published.Size] = [
+        "wide" if run.spec.model.d_model == widest[run.spec.task] else "narrow" for run in runs
+    ]
     known = [
         published.accuracy(run.spec.task, run.spec.model.label, size, run.spec.trainable)
         for run, size in zip(runs, sizes, strict=True)

@@ -9,10 +9,11 @@ import plotly.graph_objects as go
 import polars as pl
 
 from rtinterp.figures import style
-from rtinterp.figures.figure import Figure, run_columns
+from rtinterp.figures.figure import Figure, run_columns, task_of
 from rtinterp.papers.random_transformers import published
 from rtinterp.papers.random_transformers.scales import MEMORIZATION_IN_CODE, MEMORIZATION_IN_TEXT
 from rtinterp.papers.random_transformers.table6_parameters import n_trainable
+from rtinterp.tasks import Memorization
 from rtinterp.training.run import Run
 
 HEADER = [
@@ -39,7 +40,7 @@ def hyper_parameters(run: Run) -> dict[str, float]:
 
 def _recalled(run: Run) -> dict[str, float | int | None]:
     """All pairs are tested, so accuracy is the share recalled; a label is one of ``n_keys``."""
-    task, spec = run.spec.task, run.spec
+    task, spec = task_of(run, Memorization), run.spec
     n_recalled = round(run.test_accuracy * task.n_keys**2)
     bits = math.log2(task.n_keys) * n_recalled
     n_parameters = n_trainable(task, spec.model, spec.trainable)

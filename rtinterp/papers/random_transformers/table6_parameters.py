@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 import polars as pl
@@ -41,12 +42,12 @@ def paper_models() -> list[tuple[Task, ModelSpec]]:
     """List the tasks and transformers of the paper's tables, at its sizes."""
     language = PAPER.language
     stories = LanguageModelling(ANY_CORPUS, language.d_vocab, language.context_length)
-    imitation = PAPER.imitation.runs(PAPER.imitation.target_widths[0], "embeddings", n_seeds=1)[0]
+    imitation = PAPER.imitation
     return [
         *((b.task, ModelSpec(d_model)) for b in PAPER.algorithmic for d_model in (b.wide, b.narrow)),
         (PAPER.memorization.task, ModelSpec(PAPER.memorization.wide)),
         *((stories, language.body(language.widths[-1], n_layers)) for n_layers in language.depths),
-        (imitation.task, imitation.model),
+        (imitation.task(imitation.target_widths[0]), imitation.student),
     ]
 
 
@@ -84,7 +85,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
     return style.finish_table_with(figure, title, text, width=1080, n_rows=len(rows))
 
 
-def _row(counts: dict[str, str | int]) -> list[str]:
+def _row(counts: dict[str, Any]) -> list[str]:
     sizes = style.small(f"{counts['d_vocab']:,} tokens, {counts['n_ctx']} positions")
     parts = (*EMBEDDINGS, "intermediate", "trained_random", "trained_normal")
     return [
