@@ -69,7 +69,7 @@ def _sections(drawn: Sequence[Drawn], comparisons: Mapping[str, pl.DataFrame], h
 
 
 def _section(drawn: Drawn, has_images: bool) -> str:
-    name, folder, layout = drawn.figure.name, drawn.paper.name, drawn.drawing.layout
+    name, folder, layout = drawn.figure.name, drawn.paper.name, drawn.drawing.to_dict()["layout"]
     files = {"interactive": f"{name}.html", "table (csv)": f"{DATA_FOLDER}/{name}.csv"}
     if has_images:
         files |= {kind.upper(): f"{name}.{kind}" for kind in IMAGE_FORMATS}
@@ -81,8 +81,8 @@ def _section(drawn: Drawn, has_images: bool) -> str:
         caption=drawn.figure.caption,
         command=html.escape(command_of(drawn)),
         links=" · ".join(links),
-        width=layout.width + IFRAME_MARGIN,
-        height=layout.height + IFRAME_MARGIN,
+        width=layout["width"] + IFRAME_MARGIN,
+        height=layout["height"] + IFRAME_MARGIN,
     )
 
 
