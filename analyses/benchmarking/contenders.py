@@ -17,6 +17,7 @@ from benchmarking.python_samplers import python_sampler, scored_like
 from rtinterp.models.build import build_model
 from rtinterp.models.layers import LAYER_NORM_EPS
 from rtinterp.models.regimes import freeze
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import Batch
 from rtinterp.training.engine import Engine
 from rtinterp.training.loop import stacks
@@ -165,6 +166,8 @@ class _HuggingFaceTrainer(_AutogradTrainer):
 def _frozen_gpt2(spec: RunSpec) -> nn.Module:
     from transformers import GPT2Config, GPT2LMHeadModel
 
+    if not isinstance(spec.model, ModelSpec):
+        raise ValueError(f"{spec.model} is not GPT-2's transformer, which is what transformers trains here")
     config = GPT2Config(
         vocab_size=spec.task.d_vocab,
         n_positions=spec.task.n_ctx,

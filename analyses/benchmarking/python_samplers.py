@@ -15,14 +15,21 @@ from rtinterp.tasks import (
     ParenthesisBalancing,
     Task,
 )
+from rtinterp.tasks.held_out import HeldOutTask
 from rtinterp.tasks.parenthesis_strings import draw_officially
 
 
 def scored_like(task: Task, tokens: Tensor) -> Batch:
-    """Where the official code scores rows drawn in Python."""
+    """Where the official code scores rows drawn in Python.
+
+    Raises:
+        ValueError: nothing is drawn in Python for the task.
+    """
     if isinstance(task, ModularAddition):
         return task.rows(tokens[:, :2])
-    return Batch(tokens, task._scored(tokens))
+    if isinstance(task, HeldOutTask):
+        return Batch(tokens, task._scored(tokens))
+    raise ValueError(f"no Python sampler for {task}; there is one for the four algorithmic tasks")
 
 
 def python_sampler(task: Task) -> Callable[[random.Random], list[int]]:

@@ -16,6 +16,7 @@ from rtinterp.models.regimes import Trainable
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import DecimalAddition, ModularAddition, NeedleInAHaystack, ParenthesisBalancing, Task
 from rtinterp.training import engine as engine_module
+from rtinterp.training.capacity import needed_bytes
 from rtinterp.training.engine import Engine
 from rtinterp.training.packing import ChunkLimits, pack
 from rtinterp.training.spec import RunSpec
@@ -233,3 +234,16 @@ def test_sequences_that_begin_alike_share_rows_across_chunks() -> None:
     chunks = pack([batch], 23, ChunkLimits(50, 10**6)).chunks
     assert len(chunks) > 5
     assert sum(chunk.prefixes.tokens.shape[1] for chunk in chunks) <= n_distinct + len(chunks)
+
+
+@pytest.mark.parametrize("trainable", ["embeddings", "all"])
+def test_the_estimate_of_memory_counts_what_a_stack_holds(trainable: Trainable) -> None:
+    """Parameters, gradients and both moments of AdamW; with two tokens at a time activations hardly count."""
+    spec = run(ModularAddition(p=113), ModelSpec(d_model=128), 1, trainable, 0)
+    engine = Engine([spec, spec.with_seed(1)], CPU)
+    engine.step()
+    parameters = engine.parameters.values()
+    moments = [tensor for state in engine._optimiser.state.values() for tensor in state.values()]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    held = sum(tensor.nbytes for tensor in [*parameters, *gradients, *moments])
+    assert held <= needed_bytes(spec, 2, ChunkLimits(0, 0)) < 1.03 * held
