@@ -19,6 +19,8 @@ from rtinterp.figures.render import DATA_FOLDER, IMAGE_FORMATS
 
 INDEX_FILE = "index.html"
 IFRAME_MARGIN = 20
+#: Of a drawing that does not set its own, in pixels; plotly's.
+DEFAULT_WIDTH, DEFAULT_HEIGHT = 700, 450
 
 
 class Drawn(NamedTuple):
@@ -81,8 +83,8 @@ def _section(drawn: Drawn, has_images: bool) -> str:
         caption=drawn.figure.caption,
         command=html.escape(command_of(drawn)),
         links=" · ".join(links),
-        width=layout["width"] + IFRAME_MARGIN,
-        height=layout["height"] + IFRAME_MARGIN,
+        width=layout.get("width", DEFAULT_WIDTH) + IFRAME_MARGIN,
+        height=layout.get("height", DEFAULT_HEIGHT) + IFRAME_MARGIN,
     )
 
 

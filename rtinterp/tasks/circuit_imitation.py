@@ -45,7 +45,8 @@ class CircuitImitation(Task):
     target_n_heads: Annotated[int, Field(ge=1)] = 2
     target_seed: Annotated[int, Field(ge=0)] = 0
     n_tokens: Annotated[int, Field(ge=1)] = 40
-    d_vocab: Annotated[int, Field(ge=2)] = 512
+    # A field does what the property of a task does: it is read.
+    d_vocab: Annotated[int, Field(ge=2)] = 512  # pyright: ignore[reportIncompatibleMethodOverride]
     scored_positions: Literal["last", "all"] = "last"
 
     @pydantic.model_validator(mode="after")

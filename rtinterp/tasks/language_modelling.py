@@ -46,7 +46,8 @@ class LanguageModelling(Task):
     name: ClassVar[str] = "language_modelling"
 
     corpus_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    d_vocab: Annotated[int, Field(ge=MIN_D_VOCAB)] = 10_000
+    # A field does what the property of a task does: it is read.
+    d_vocab: Annotated[int, Field(ge=MIN_D_VOCAB)] = 10_000  # pyright: ignore[reportIncompatibleMethodOverride]
     context_length: Annotated[int, Field(ge=2)] = 512
 
     @classmethod
@@ -80,9 +81,9 @@ class LanguageModelling(Task):
         return self.context_length
 
     @property
-    def n_spare_positions(self) -> int:
-        """As many as are in use: the official code trains GPT-2's default of 1024 positions at a context of 512."""
-        return self.context_length
+    def n_ctx(self) -> int:
+        """Twice as many as are in use: the official code trains GPT-2's default of 1024 at a context of 512."""
+        return 2 * self.context_length
 
     @property
     def corpus(self) -> Corpus:
@@ -139,7 +140,9 @@ class LanguageModelling(Task):
 
     def _label(self, token: int) -> str:
         """The token as byte-level BPE writes it: ``Ġ`` is a space, ``Ċ`` a new line."""
-        return self.tokenizer.id_to_token(token)
+        text = self.tokenizer.id_to_token(token)
+        assert text is not None  # the token is in the vocabulary
+        return text
 
     def floors(self) -> dict[str, float]:
         """Always the most frequent token of the training split, and the one that most often follows the current."""
