@@ -229,6 +229,6 @@ def test_a_history_with_more_bytes_than_its_steps_need_is_not_read(store: RunSto
 def test_another_initialisation_is_noticed(
     store: RunStore, runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rtinterp.models.parameters.GPT2_INIT_STD", 0.0200001)
+    monkeypatch.setattr("rtinterp.models.transformer.parameters.GPT2_INIT_STD", 0.0200001)
     with pytest.raises(StoreError, match=r"run\.json: the body rebuilt from seed 0 does not have the stored finger"):
         store.load(runs["embeddings"].spec.run_id)

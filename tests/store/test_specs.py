@@ -102,7 +102,7 @@ def specs(task: type[Task]) -> st.SearchStrategy[RunSpec]:
 
 
 def test_every_task_is_drawn() -> None:
-    assert set(TASK_STRATEGIES) == set(TASKS.values())
+    assert set(TASK_STRATEGIES) == {task for task in TASKS.values() if task.__module__.startswith("rtinterp.")}
 
 
 @pytest.mark.parametrize("task", TASK_STRATEGIES, ids=lambda task: task.name)

@@ -212,7 +212,7 @@ def test_impossible_sequences_are_refused(build, message: str) -> None:
 
 def test_names_find_their_tasks() -> None:
     assert {name: task.name for name, task in TASKS.items()} == {name: name for name in TASKS}
-    assert set(TASKS) == {
+    assert {name for name, task in TASKS.items() if task.__module__.startswith("rtinterp.")} == {
         "modular_addition",
         "needle_in_a_haystack",
         "decimal_addition",

@@ -120,7 +120,9 @@ def test_convolutions_get_whole_multiples_of_rows(monkeypatch: pytest.MonkeyPatc
     """Each new number of rows would be compiled."""
     met = set()
     convolved = layers.Affine._convolved
-    monkeypatch.setattr(layers.Affine, "_convolved", lambda self, x: (met.add(x.shape[1]), convolved(self, x))[1])
+    monkeypatch.setattr(
+        layers.Affine, "_convolved", lambda self, x, *rest: (met.add(x.shape[1]), convolved(self, x, *rest))[1]
+    )
     spec = dataclasses.replace(small_run(NeedleInAHaystack(), batch_size=100), model=ModelSpec(d_model=512))
     Engine([spec], CPU).step()
     assert met
