@@ -64,7 +64,9 @@ class StoreLocks:
         """Its owner renews it all the time; what changes when it does."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(locks, "HEARTBEAT_SECONDS", 0.02)
-            with Locks(self._folder).claim(["a"], 10) as claim:
+            claim = Locks(self._folder).claim(["a"], 10)
+            assert isinstance(claim, Claim)
+            with claim:
                 yield claim._path
 
 

@@ -68,5 +68,6 @@ def test_no_run_is_shared_or_lost(processes: ForkServerContext, tmp_path: Path) 
     for of_one_run in spans.values():
         assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(sorted(of_one_run)))
     for run_id in survival_jobs.FOUGHT_FOR:
-        with Locks(tmp_path / "store").claim([run_id], 1) as claim:
-            assert isinstance(claim, Claim), run_id
+        claim = Locks(tmp_path / "store").claim([run_id], 1)
+        assert isinstance(claim, Claim), run_id
+        claim.release()
