@@ -49,7 +49,7 @@ class Engines:
         return [engine.step().tolist() for engine in self.engines]
 
     def test_accuracy(self) -> float:
-        accuracies = [accuracy for engine in self.engines for accuracy in engine.test().accuracy.tolist()]
+        accuracies = [accuracy for engine in self.engines for accuracy in engine.test().metrics["accuracy"].tolist()]
         return statistics.median(accuracies)
 
 

@@ -23,7 +23,7 @@ def accuracy(model: Model, batch: Batch) -> float:
     A model from ``build_model`` or a run may be on another device than the batch.
 
     Raises:
-        ValueError: the batch scores nothing.
+        ValueError: the batch scores nothing, or its targets are not tokens.
     """
     right, scored = _right(model, batch)
     return right[scored].double().mean().item()
@@ -37,7 +37,7 @@ def exact_match(model: Model, batch: Batch) -> float:
     Sequences without any are left out. Every prediction sees the right tokens before it, as in training.
 
     Raises:
-        ValueError: the batch scores nothing.
+        ValueError: the batch scores nothing, or its targets are not tokens.
     """
     right, scored = _right(model, batch)
     return (right | ~scored).all(dim=1)[scored.any(dim=1)].double().mean().item()
@@ -47,7 +47,10 @@ def _right(model: Model, batch: Batch) -> tuple[Bool[Tensor, "batch pos"], Bool[
     """Which predictions are right, and which are scored, up to the last scored position."""
     if not batch.scored.any():
         raise ValueError("no position of the batch is scored; a task's sample() and test_set() score at least one")
-    # The last scored position is followed by its target; nothing after that is read.
+    # Nothing after the last scored position is read.
     n_pos = int(batch.scored.any(dim=0).nonzero().max()) + 1
+    expected = batch.expected(n_pos)
+    if expected.is_floating_point():
+        raise ValueError("the targets of the batch are numbers, of which none can be the most likely token")
     predicted = model(batch.tokens[:, :n_pos]).argmax(dim=-1).to(batch.tokens.device)
-    return predicted == batch.tokens[:, 1 : n_pos + 1], batch.scored[:, :n_pos]
+    return predicted == expected, batch.scored[:, :n_pos]

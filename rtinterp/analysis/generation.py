@@ -62,25 +62,19 @@ def nats_per_token(model: HookedModel, batch: Batch) -> float:
     The model runs, with the hooks it has, on slices of the batch whose logits fit into memory.
 
     Raises:
-        ValueError: the batch scores nothing, or a last position, which has no next token.
+        ValueError: the batch scores nothing.
     """
     if not batch.scored.any():
         raise ValueError("no position of the batch is scored; a task's sample() and test_set() score at least one")
-    if batch.scored[:, -1].any():
-        raise ValueError("the last position is scored, but no token follows it that could be predicted")
-    # The last scored position is followed by its target; nothing after that is read.
+    # Nothing after the last scored position is read.
     n_pos = int(batch.scored.any(dim=0).nonzero().max()) + 1
     total = 0.0
     for rows in _slices(len(batch), n_pos, model.cfg.d_vocab):
         part = batch[rows]
         scored = part.scored[:, :n_pos]
         logits = model(part.tokens[:, :n_pos])[scored]
-        total += (
-            F.cross_entropy(logits.float(), part.tokens[:, 1 : n_pos + 1][scored], reduction="none")
-            .double()
-            .sum()
-            .item()
-        )
+        nats = F.cross_entropy(logits.float(), part.scored_targets, reduction="none")
+        total += nats.double().sum().item()
     return total / int(batch.scored.sum())
 
 

@@ -50,7 +50,7 @@ def list_runs(
         width: only runs of these widths (d_model).
         trainable: only runs that train this set of parameters, such as embeddings, all or mlp+norms.
         body: only runs of this kind of model: transformer, linearised transformer, lstm or rnn.
-        min_accuracy: only runs with at least this test accuracy, from 0 to 1.
+        min_accuracy: only runs with at least this test accuracy, from 0 to 1; none whose task has no accuracy.
         max_accuracy: only runs with at most this test accuracy.
         sort: column to sort by, such as accuracy, loss, width, seed, duration_seconds or finished_at.
         descending: sort from the largest.
@@ -121,7 +121,9 @@ def _print(table: pl.DataFrame) -> None:
         stopped = "" if row["stopped_at_step"] is None else f"stopped at {row['stopped_at_step']:,} of "
         steps = f"{stopped}{row['n_steps']:,}"
         cells = (row["task"], row["body"], row["d_model"], row["trainable"], row["seed"], steps)
-        results = ("", "failed") if row["failure"] else (f"{row['test_loss']:.4g}", f"{row['test_accuracy']:.4f}")
+        loss, accuracy = row["test_loss"], row["test_accuracy"]
+        accuracy = "" if accuracy is None else f"{accuracy:.4f}"
+        results = ("", "failed") if row["failure"] else (f"{loss:.4g}", accuracy)
         shown.add_row(*map(str, cells), *results, row["run_id"])
     console = Console()
     # Redirected, a row stays one line.

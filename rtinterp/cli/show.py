@@ -19,10 +19,11 @@ PROGRAM = "rtinterp show"
 #: Evaluations that are printed as numbers; the curves show all.
 MAX_ROWS = 12
 MIB = 2**20
+LEAST_IN_DECIMALS = 1e-3
 
 
 def show(run: tyro.conf.Positional[str], /, *, runs: Path = Path("runs")) -> None:
-    """Show one stored run: spec, environment, the command that remakes it, accuracy and loss over steps.
+    """Show one stored run: spec, environment, the command that remakes it, metrics and loss over steps.
 
     Args:
         run: a run id, as `rtinterp list` prints it, or how one begins.
@@ -54,16 +55,23 @@ def _readable(name: str, value: object) -> str:
 
 def _print_history(history: pl.DataFrame) -> None:
     steps = history["step"].to_list()
-    losses = history["test_loss"].to_list()
-    curves = (("test accuracy", "test_accuracy", 0.0, 1.0), ("test loss", "test_loss", min(losses), max(losses)))
-    for label, column, low, high in curves:
+    labels = {column: column.replace("_", " ") for column in history.columns}
+    for column in (*history.columns[3:], "test_loss"):
+        values = history[column].to_list()
+        low, high = (0.0, 1.0) if column == "test_accuracy" else (min(values), max(values))
         if high > low:
-            print("\n".join(text_curve(steps, history[column].to_list(), low, high, label)) + "\n")
-    print("    step  train loss  test loss  test accuracy")
+            print("\n".join(text_curve(steps, values, low, high, labels[column])) + "\n")
+    print(f"{'step':>8}" + "".join(f"  {labels[column]}" for column in history.columns[1:]))
     rows = len(history)
     chosen = sorted({round(i * (rows - 1) / (MAX_ROWS - 1)) for i in range(MAX_ROWS)}) if rows > 1 else [0]
-    for step, train_loss, test_loss, accuracy in (history.row(row) for row in chosen):
-        print(f"{step:8,}{train_loss:12.4f}{test_loss:11.4f}{accuracy:15.4f}")
+    for step, *values in (history.row(row) for row in chosen):
+        cells = zip(values, history.columns[1:], strict=True)
+        print(f"{step:8,}" + "".join(f"{_number(value):>{2 + len(column)}}" for value, column in cells))
+
+
+def _number(value: float) -> str:
+    """Four decimals, unless that hides what there is."""
+    return f"{value:.4f}" if not value or abs(value) >= LEAST_IN_DECIMALS else f"{value:.2e}"
 
 
 def main(arguments: Sequence[str]) -> None:

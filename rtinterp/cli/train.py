@@ -138,7 +138,9 @@ def _open_text(corpus: str | None, hashes: set[str]) -> None:
 
 def _train(specs: Sequence[RunSpec], store: RunStore, device: str | None, retry_failed: bool) -> None:
     for run in train(specs, store=store, device=device, retry_failed=retry_failed):
-        print(f"{run.test_accuracy:.4f}  {store.path / (store.id_of(run.spec) or run.run_id)}")
+        accuracy = run.test_accuracy
+        tested = f"loss {run.test_loss:.4g}" if accuracy is None else f"{accuracy:.4f}"
+        print(f"{tested}  {store.path / (store.id_of(run.spec) or run.run_id)}")
 
 
 def _options(task_type: type[Task]) -> Any:

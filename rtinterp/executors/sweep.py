@@ -21,6 +21,7 @@ from rtinterp.executors.workers import Workers
 from rtinterp.store import RunStore
 from rtinterp.store.owner import this_process
 from rtinterp.store.resumable import missing_stacks, train_stack_into
+from rtinterp.training.environment import users_module
 from rtinterp.training.interruption import Interruption
 from rtinterp.training.spec import RunSpec, spec_to_json
 
@@ -173,6 +174,7 @@ class _TaskMaker:
             n_gpus=self.workers.n_gpus,
             retry_failed=sweep.retry_failed,
             command=tuple(sys.argv),
+            modules=tuple(module for part in (stack[0].task, stack[0].model) if (module := users_module(part))),
         )
 
 

@@ -30,6 +30,7 @@ class StackTask:
         worker: number of the worker; None where the worker knows it.
         retry_failed: train again what failed before.
         command: the arguments of the sweep's process, which are recorded with the runs.
+        modules: to import first; they define tasks and bodies that are not rtinterp's own.
     """
 
     name: str
@@ -45,6 +46,7 @@ class StackTask:
     worker: int | None = None
     retry_failed: bool = False
     command: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import signal
@@ -66,6 +67,13 @@ def _train(task: StackTask, deadline: float | None) -> list[RunSpec]:
     from rtinterp.training.environment import resolve_device
     from rtinterp.training.spec import spec_from_json
 
+    for module in task.modules:
+        if module == "__main__":
+            raise ValueError(
+                "its task or body was defined in a notebook or script, which no other process can import; move it to a "
+                "module, or train without an executor"
+            )
+        importlib.import_module(module)
     if task.corpus is not None:
         open_corpus(task.corpus)
     specs = [spec_from_json(text) for text in task.specs]

@@ -49,7 +49,7 @@ class Body(abc.ABC):
         """Every parameter of the model, the embeddings first.
 
         Args:
-            d_vocab: rows of the token embedding.
+            d_vocab: rows of the token embedding, or the length of the real-valued vectors that it maps.
             n_ctx: rows of the positional embedding, if there is one.
             d_vocab_out: columns of the unembedding; ``d_vocab`` if None.
         """
@@ -98,9 +98,11 @@ class Body(abc.ABC):
         """Its part of Hugging Face's ``GPT2Config``; None if GPT-2 does not have this body."""
         return None
 
-    def initial_tensors(self, d_vocab: int, n_ctx: int, seed: int) -> dict[str, Float32[Tensor, ...]]:
+    def initial_tensors(
+        self, d_vocab: int, n_ctx: int, seed: int, d_vocab_out: int | None = None
+    ) -> dict[str, Float32[Tensor, ...]]:
         """Every parameter of the model at its initial value, on the CPU, by name."""
-        return initialise(self.parameters(d_vocab, n_ctx), seed)
+        return initialise(self.parameters(d_vocab, n_ctx, d_vocab_out), seed)
 
     def stack_model(
         self,

@@ -26,7 +26,7 @@ def build_model(task: Task, body: Body, seed: int, device: str = "cpu") -> Hooke
     Raises:
         ImportError: transformer-lens is missing.
     """
-    return hooked_model(task, body, body.initial_tensors(task.d_vocab, task.n_ctx, seed), device)
+    return hooked_model(task, body, body.initial_tensors(task.d_vocab, task.n_ctx, seed, task.d_vocab_out), device)
 
 
 def hooked_model(
@@ -40,6 +40,6 @@ def hooked_model(
         ValueError: the tensors are not those of the model.
     """
     model = body.hooked(task, tensors, device)
-    parameters = body.parameters(task.d_vocab, task.n_ctx)
+    parameters = body.parameters(task.d_vocab, task.n_ctx, task.d_vocab_out)
     setattr(model, COMPONENT_GROUPS, {parameter.name: parameter.group for parameter in parameters if parameter.trains})
     return model

@@ -97,6 +97,14 @@ class LayerNorm:
         return x if self.bias is None else x + self.bias
 
 
+def read_in(
+    W_E: Float[Tensor, "model d_vocab d_model"],
+    tokens: Int64[Tensor, "model entry"] | Float[Tensor, "model entry d_vocab"],
+) -> Float[Tensor, "model entry d_model"]:
+    """Each model's rows of its tokens, or what it maps real-valued vectors to."""
+    return torch.bmm(tokens, W_E) if tokens.is_floating_point() else take_rows(W_E, tokens)
+
+
 def take_rows(
     x: Float[Tensor, "model row columns"], rows: Int64[Tensor, "model chosen"]
 ) -> Float[Tensor, "model chosen columns"]:

@@ -17,7 +17,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 #: Bits of a non-negative int64, into which the leading tokens are packed to sort sequences that begin alike together.
@@ -53,9 +53,12 @@ class Prefixes:
 
 @dataclasses.dataclass(frozen=True)
 class Entries:
-    """The distinct pairs of token and position of M batches; models with fewer have unused ones at the end."""
+    """The distinct pairs of token and position of M batches; models with fewer have unused ones at the end.
 
-    tokens: Int64[Tensor, "model entry"]
+    Where sequences are of real-valued vectors, every vector of every sequence is an entry of its own.
+    """
+
+    tokens: Int64[Tensor, "model entry"] | Float[Tensor, "model entry d_vocab"]
     positions: Int64[Tensor, "model entry"]
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from rtinterp.models.layers import Affine, take_rows
+from rtinterp.models.layers import Affine, read_in, take_rows
 from rtinterp.models.parameters import POSITIONAL_EMBEDDING, TOKEN_EMBEDDING, UNEMBEDDING, UNEMBEDDING_BIAS
 from rtinterp.models.prefixes import Entries, Prefixes
 
@@ -63,7 +63,7 @@ class Embeddings:
 
     def __call__(self, entries: Entries) -> Float[Tensor, "model entry d_model"]:
         """The sum of token and positional embedding of every entry."""
-        x = take_rows(self.W_E, entries.tokens)
+        x = read_in(self.W_E, entries.tokens)
         return x if self.W_pos is None else x + take_rows(self.W_pos, entries.positions)
 
     @property

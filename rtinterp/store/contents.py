@@ -18,17 +18,17 @@ from rtinterp.registry import NAME, UnknownNameError
 from rtinterp.store.errors import StoreError, UnregisteredError, explain, one_line
 from rtinterp.store.sizes import kept_name, trained_shapes
 from rtinterp.store.strict_json import make, parse_json
+from rtinterp.tasks import Task
 from rtinterp.training.environment import ENVIRONMENT_FIELDS, Environment
+from rtinterp.training.history import history_schema
 from rtinterp.training.kept_steps import kept_until
 from rtinterp.training.run import Run
 from rtinterp.training.spec import RunSpec, spec_from_json, spec_to_json
-from rtinterp.training.stack import HISTORY_SCHEMA
 
 HEADER_LENGTH_BYTES = 8
 METADATA = "__metadata__"
 
 _FLOAT = rb"-?\d{1,25}(?:\.\d{1,25})?(?:e[+-]?\d{1,3})?"
-_HISTORY = re.compile(rb"%s\n(?:\d{1,19}(?:,%s){3}\n)+" % (",".join(HISTORY_SCHEMA).encode(), _FLOAT))
 
 
 def spec_bytes(run: Run) -> bytes:
@@ -100,26 +100,26 @@ def checked_last_step(spec: RunSpec, stopped_at_step: int | None) -> int:
     return stopped_at_step
 
 
-def parse_history(data: bytes, last_step: int) -> pl.DataFrame:
+def parse_history(data: bytes, task: Task, last_step: int) -> pl.DataFrame:
     """The evaluations of a run, up to its last step.
 
     Raises:
         StoreError: other columns, no rows, cells that are no finite numbers, or steps that are not the run's.
     """
-    if not _HISTORY.fullmatch(data):
-        raise StoreError(
-            f"not a training history: not rows of finite numbers under the columns {', '.join(HISTORY_SCHEMA)}"
-        )
+    schema = history_schema(task)
+    header, n_floats = ",".join(schema).encode(), len(schema) - 1
+    if not re.fullmatch(rb"%s\n(?:\d{1,19}(?:,%s){%d}\n)+" % (header, _FLOAT, n_floats), data):
+        raise StoreError(f"not a training history: not rows of finite numbers under the columns {', '.join(schema)}")
     try:
-        history = pl.read_csv(io.BytesIO(data), schema=HISTORY_SCHEMA)
+        history = pl.read_csv(io.BytesIO(data), schema=schema)
     except pl.exceptions.PolarsError as error:
         raise StoreError(f"not a training history: {explain(error)}") from error
-    steps, accuracy = history["step"], history["test_accuracy"]
-    if not history.select(pl.all().is_finite().fill_null(False).all()).row(0) == (True,) * len(HISTORY_SCHEMA):
+    if not all(history.select(pl.all().is_finite().fill_null(False).all()).row(0)):
         raise StoreError("not a training history: has cells that are not finite")
+    steps = history["step"]
     if steps[-1] != last_step or steps[0] < 1 or not (steps.diff().drop_nulls() > 0).all():
         raise StoreError(f"not the history of this run: its steps do not rise to {last_step}")
-    if not accuracy.is_between(0, 1).all():
+    if "test_accuracy" in schema and not history["test_accuracy"].is_between(0, 1).all():
         raise StoreError("not a training history: has accuracies outside of 0 to 1")
     return history
 

@@ -112,10 +112,11 @@ def _block(tensors: Mapping[str, Float32[Tensor, ...]]) -> dict[str, Float32[Ten
 
 
 def _body_config(spec: RunSpec) -> dict[str, object]:
-    config = spec.model.gpt2_config()
-    if config is None:
+    config, task = spec.model.gpt2_config(), spec.task
+    if config is None or task.reads != "tokens" or task.d_vocab_out != task.d_vocab:
         raise StoreError(
-            f"{spec.run_id}: is a model of kind {spec.model.label!r}; GPT-2 can express transformers with softmax "
-            "attention alone. Export it as one portable file, without --format"
+            f"{spec.run_id}: is a model of kind {spec.model.label!r} from {task.d_vocab} {task.reads} to "
+            f"{task.d_vocab_out}; GPT-2 can express transformers with softmax attention alone, from tokens to the same "
+            "tokens. Export it as one portable file, without --format"
         )
     return config

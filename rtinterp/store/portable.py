@@ -118,7 +118,7 @@ def parse_portable(data: bytes) -> Run:
     shapes = {**trained_shapes, **kept_shapes}
     if len(data) - start != sizes.values_bytes(shapes):
         raise StoreError(f"truncated or edited: holds {len(data) - start:,} bytes of tensors, not those of its spec")
-    history = contents.parse_history(_text(metadata, "history", sizes.history_limit(spec)), last_step)
+    history = contents.parse_history(_text(metadata, "history", sizes.history_limit(spec)), spec.task, last_step)
     environment = _environment(metadata)
     tensors = contents.parse_tensors(data, shapes, spec)
     if fingerprint(tensors) != metadata["trained_fingerprint"]:

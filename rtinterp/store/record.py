@@ -3,7 +3,7 @@
 A run is a folder named by its run id:
 
     spec.json            the RunSpec, complete
-    history.csv          step, train_loss, test_loss, test_accuracy
+    history.csv          step, train_loss, test_loss, and test_accuracy or whatever metrics the task has
     trained.safetensors  trained tensors only, by TransformerLens name
     environment.json     versions, device, memory, duration, source, command
     kept.safetensors     trained tensors at the kept steps, as kept/STEP/NAME; absent where none are kept
@@ -171,7 +171,7 @@ class StoredRun:
     def history(self) -> pl.DataFrame:
         data = self._read(HISTORY_FILE, sizes.history_limit(self.spec))
         with self._blamed(HISTORY_FILE):
-            return contents.parse_history(data, self.last_step)
+            return contents.parse_history(data, self.spec.task, self.last_step)
 
     @functools.cached_property
     def environment(self) -> Environment:

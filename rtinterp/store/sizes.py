@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from rtinterp.store.errors import StoreError
+from rtinterp.training.history import history_schema
 from rtinterp.training.kept_steps import kept_until
 from rtinterp.training.spec import RunSpec
 
@@ -15,8 +16,8 @@ GIB = 2**30
 #: Of spec.json, environment.json and run.json; ours have 1 to 3 KB.
 MAX_JSON_BYTES = 2**16
 MAX_HISTORY_BYTES = 2**26
-#: A step of 19 digits and three floats of up to 24 characters.
-HISTORY_ROW_BYTES = 100
+#: Of the history: a float of up to 24 characters, or a step of 19 digits, and what divides it from the next.
+HISTORY_CELL_BYTES = 25
 #: Of a safetensors header: name, type, shape, offsets.
 HEADER_BYTES_PER_TENSOR = 300
 #: Frozen tensors are drawn again from the seed to verify a run, which takes time; GPT-2 XL has 6.
@@ -26,7 +27,8 @@ MAX_FROZEN_BYTES = 8 * GIB
 def history_limit(spec: RunSpec) -> int:
     """The most bytes that the run's history can have."""
     n_rows = -(-spec.training.n_steps // spec.training.steps_per_evaluation)
-    return min((1 + n_rows) * HISTORY_ROW_BYTES, MAX_HISTORY_BYTES)
+    row_bytes = len(history_schema(spec.task)) * HISTORY_CELL_BYTES
+    return min((1 + n_rows) * row_bytes, MAX_HISTORY_BYTES)
 
 
 def trained_shapes(spec: RunSpec) -> dict[str, tuple[int, ...]]:

@@ -12,6 +12,8 @@ from rtinterp.store.errors import StoreError, UnregisteredError, UnregisteredRun
 from rtinterp.store.failures import Failure
 from rtinterp.store.record import read_summary
 from rtinterp.training.environment import Environment
+from rtinterp.training.history import test_column
+from rtinterp.training.losses import METRICS
 from rtinterp.training.spec import RunSpec
 
 TABLE_SCHEMA = {
@@ -26,7 +28,7 @@ TABLE_SCHEMA = {
     "stopped_at_step": pl.Int64,
     "batch_size": pl.Int64,
     "test_loss": pl.Float64,
-    "test_accuracy": pl.Float64,
+    **{test_column(metric): pl.Float64 for metric in METRICS},
     "device": pl.String,
     "duration_seconds": pl.Float64,
     "finished_at": pl.String,
@@ -39,7 +41,7 @@ class DamagedRunWarning(UserWarning):
 
 
 def runs_table(folders: Iterable[Path], *, stacklevel: int = 2) -> pl.DataFrame:
-    """One row per run folder.
+    """One row per run folder; null under the metrics that its task does not have.
 
     A damaged run is left out with a warning that names the file, one whose task or body is not registered with another.
     """
@@ -53,39 +55,35 @@ def runs_table(folders: Iterable[Path], *, stacklevel: int = 2) -> pl.DataFrame:
         except StoreError as error:
             warnings.warn(f"left out a damaged run: {error}", DamagedRunWarning, stacklevel=stacklevel)
             continue
-        last = history.row(-1, named=True)
-        rows.append(_row(folder.name, spec, last["step"], last["test_loss"], last["test_accuracy"], environment))
-    return pl.DataFrame(rows, schema=TABLE_SCHEMA, orient="row")
+        measured = history.drop("step", "train_loss").row(-1, named=True)
+        rows.append(_row(folder.name, spec, history["step"][-1], environment) | measured)
+    return pl.DataFrame(rows, schema=TABLE_SCHEMA)
 
 
 def failures_table(failures: Iterable[Failure]) -> pl.DataFrame:
     """One row per failed run, with the same columns (no loss, no accuracy), the step and the reason."""
-    rows = [(*_row(f.run_id, f.spec, None, None, None, f.environment), f.step, f.reason) for f in failures]
-    return pl.DataFrame(rows, schema=FAILURE_SCHEMA, orient="row")
+    rows = [
+        _row(failure.run_id, failure.spec, None, failure.environment)
+        | {"failed_at_step": failure.step, "failure": failure.reason}
+        for failure in failures
+    ]
+    return pl.DataFrame(rows, schema=FAILURE_SCHEMA)
 
 
-def _row(
-    run_id: str,
-    spec: RunSpec,
-    last_step: int | None,
-    loss: float | None,
-    accuracy: float | None,
-    environment: Environment,
-) -> tuple[object, ...]:
-    return (
-        run_id,
-        repr(spec.task),
-        spec.model.label,
-        spec.model.d_model,
-        spec.model.n_layers,
-        spec.trainable,
-        spec.seed,
-        spec.training.n_steps,
-        None if last_step == spec.training.n_steps else last_step,
-        spec.training.batch_size,
-        loss,
-        accuracy,
-        environment.device,
-        environment.duration_seconds,
-        environment.finished_at,
-    )
+def _row(run_id: str, spec: RunSpec, last_step: int | None, environment: Environment) -> dict[str, object]:
+    """All columns but those that are measured, of which a run has those of its task, and a failed one none."""
+    return {
+        "run_id": run_id,
+        "task": repr(spec.task),
+        "body": spec.model.label,
+        "d_model": spec.model.d_model,
+        "n_layers": spec.model.n_layers,
+        "trainable": spec.trainable,
+        "seed": spec.seed,
+        "n_steps": spec.training.n_steps,
+        "stopped_at_step": None if last_step == spec.training.n_steps else last_step,
+        "batch_size": spec.training.batch_size,
+        "device": environment.device,
+        "duration_seconds": environment.duration_seconds,
+        "finished_at": environment.finished_at,
+    }

@@ -3,14 +3,17 @@
 from typing import TypeVar
 
 from rtinterp.registry import Registry
-from rtinterp.tasks.base import Batch, Task
+from rtinterp.tasks.base import SparePositions, Task
+from rtinterp.tasks.batch import Batch
 from rtinterp.tasks.circuit_imitation import CircuitImitation
 from rtinterp.tasks.corpus import Corpus, find_corpus, open_corpus
 from rtinterp.tasks.decimal_addition import DecimalAddition
+from rtinterp.tasks.held_out import HeldOutTask
 from rtinterp.tasks.language_modelling import LanguageModelling
 from rtinterp.tasks.memorization import Memorization
 from rtinterp.tasks.modular_addition import ModularAddition
 from rtinterp.tasks.needle_in_a_haystack import NeedleInAHaystack
+from rtinterp.tasks.official_list import OfficialListTask
 from rtinterp.tasks.parenthesis_balancing import ParenthesisBalancing
 
 TaskClass = TypeVar("TaskClass", bound=type[Task])
@@ -50,11 +53,14 @@ __all__ = [
     "CircuitImitation",
     "Corpus",
     "DecimalAddition",
+    "HeldOutTask",
     "LanguageModelling",
     "Memorization",
     "ModularAddition",
     "NeedleInAHaystack",
+    "OfficialListTask",
     "ParenthesisBalancing",
+    "SparePositions",
     "Task",
     "find_corpus",
     "open_corpus",

@@ -1,68 +1,95 @@
-"""What a task is: a distribution of token sequences of which some predictions are scored."""
+"""What a task is: a distribution of sequences of which some predictions are scored."""
 
 from __future__ import annotations
 
 import abc
-import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 from torch import Tensor
+
+from rtinterp.tasks.batch import Batch
 
 N_TEST_SEQUENCES = 4000
 
 #: Seed of every fixed choice: the official code calls ``random.seed(12345)`` before it builds a data set.
 FIXED_SEED = 12345
 
+Reads = Literal["tokens", "values"]
+LossName = Literal["cross_entropy", "kl_divergence", "mean_squared_error"]
 
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """Token sequences and the positions whose next-token prediction counts.
-
-    Attributes:
-        tokens: input and target tokens; position ``i`` predicts ``tokens[:, i + 1]``.
-        scored: True where the prediction of the NEXT token enters loss and accuracy.
-    """
-
-    tokens: Int64[Tensor, "batch pos"]
-    scored: Bool[Tensor, "batch pos"]
-
-    def __len__(self) -> int:
-        return self.tokens.shape[0]
-
-    def to(self, device: torch.device | str) -> Batch:
-        return Batch(self.tokens.to(device), self.scored.to(device))
-
-    def __getitem__(self, rows: slice | Tensor) -> Batch:
-        return Batch(self.tokens[rows], self.scored[rows])
+#: The metrics by which predictions can be judged that are made for a loss.
+METRICS_OF: dict[LossName, tuple[str, ...]] = {
+    "cross_entropy": ("accuracy",),
+    "kl_divergence": ("accuracy",),
+    "mean_squared_error": (),
+}
 
 
 class Task(abc.ABC):
-    """A next-token prediction task (paper section 3). Subclasses are frozen pydantic dataclasses."""
+    """A distribution of sequences, what is to be predicted on them, and a fixed test set.
+
+    A subclass is a frozen dataclass, of the standard library or of pydantic, whose fields JSON can carry: run ids are
+    made of them. It has a ``name`` of its own and says ``d_vocab``, ``sequence_length``, ``sample`` and ``test_set``;
+    all else has a default. ``register_task`` makes it known, so that its runs can be stored and opened::
+
+        @register_task
+        @dataclass(frozen=True)
+        class Repeat(Task):
+            name: ClassVar[str] = "repeat"
+            d_vocab: int = 10
+            sequence_length: ClassVar[int] = 4
+
+            def sample(self, n, generator):
+                half = torch.randint(self.d_vocab, (n, 2), generator=generator, device=generator.device)
+                tokens = half.repeat(1, 2)  # a b a b
+                scored = torch.zeros_like(tokens, dtype=torch.bool)
+                scored[:, 2] = True  # where the last b is predicted
+                return Batch(tokens, scored)
+
+            def test_set(self):
+                return self.sample(100, torch.Generator().manual_seed(0))
+
+    Mixins add what only some tasks have: sequences that are kept out of training (``HeldOutTask``), official test sets
+    (``OfficialListTask``), positions that no sequence reaches (``SparePositions``).
+
+    Attributes:
+        name: stands in run ids and stored specs: lower-case letters, digits and underscores.
+        loss: what training lowers: ``"cross_entropy"`` and ``"kl_divergence"`` in nats, ``"mean_squared_error"``.
+        reads: ``"tokens"``, or ``"values"``: real-valued vectors, which W_E maps into the residual stream.
+        pad_token: fills a sequence up to ``sequence_length``; None where every sequence is full.
+    """
 
     name: ClassVar[str]
-
-    #: Rows of the positional embedding that no token ever reaches; the official code has them.
-    n_spare_positions: ClassVar[int]
-
-    #: The token that fills a sequence up to ``sequence_length``; None where every sequence is full.
+    loss: ClassVar[LossName] = "cross_entropy"
+    reads: ClassVar[Reads] = "tokens"
     pad_token: ClassVar[int | None] = None
 
     @property
     @abc.abstractmethod
     def d_vocab(self) -> int:
-        """Number of token ids, used or not."""
+        """Rows of W_E: the number of token ids, used or not, or the dimension of real-valued inputs."""
+
+    @property
+    def d_vocab_out(self) -> int:
+        """Columns of W_U: the number of tokens that are predicted, or of values."""
+        return self.d_vocab
 
     @property
     @abc.abstractmethod
     def sequence_length(self) -> int:
-        """Tokens per sequence, padding included: the ``pos`` axis of every Batch."""
+        """Positions of a sequence, padding included: the ``pos`` axis of every Batch."""
 
     @property
     def n_ctx(self) -> int:
-        """Rows of the positional embedding; the official code has spare ones."""
-        return self.sequence_length + self.n_spare_positions
+        """Rows of the positional embedding."""
+        return self.sequence_length
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What is measured on the test set beside the loss; at most what the loss has in ``METRICS_OF``."""
+        return METRICS_OF[self.loss]
 
     @abc.abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Batch:
@@ -82,9 +109,9 @@ class Task(abc.ABC):
         The batch is cached and shared between callers: do not modify its tensors.
         """
 
-    @abc.abstractmethod
     def _label(self, token: int) -> str:
         """The printed form of a token id that is known to be in the vocabulary."""
+        return str(token)
 
     def token_label(self, token: int) -> str:
         """The printed form of one token id, without spaces, as for an axis label.
@@ -108,12 +135,53 @@ class Task(abc.ABC):
         labels = [(token, self.token_label(token)) for token in tokens.tolist()]
         return " ".join(label for token, label in labels if token != self.pad_token)
 
-    @abc.abstractmethod
     def floors(self) -> dict[str, float]:
-        """Accuracies, in [0, 1], that need no understanding: chance and simple heuristics."""
+        """Accuracies, in [0, 1], that need no understanding, chance and simple heuristics, as far as they are known."""
+        return {}
 
 
 def check_sample_size(n: int) -> None:
     """Raise ValueError unless ``n`` sequences can be drawn."""
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
+
+
+def check_judgement(task: Task) -> Task:
+    """Raise ValueError unless the task has a known loss, and metrics by which its predictions can be judged."""
+    cls = type(task).__qualname__
+    if task.loss not in METRICS_OF:
+        raise ValueError(f"{cls}.loss is {task.loss!r}; known: {', '.join(METRICS_OF)}")
+    known = METRICS_OF[task.loss]
+    if len({*task.metrics, *known}) > len(known) or len(set(task.metrics)) < len(task.metrics):
+        raise ValueError(f"{cls}.metrics is {task.metrics!r}; {task.loss} can be judged by {known}, each once")
+    return task
+
+
+def check_batch(task: Task, batch: Batch, n: int) -> Batch:
+    """Raise ValueError unless ``n`` sequences have the shapes and types that their task tells of."""
+    shape = [n, task.sequence_length]
+    _check_tensor(task, "tokens", batch.tokens, [*shape, task.d_vocab] if task.reads == "values" else shape)
+    if batch.targets is not None:
+        of_values = task.loss != "cross_entropy"
+        _check_tensor(task, "targets", batch.targets, [*shape, task.d_vocab_out] if of_values else shape)
+    return batch
+
+
+def _check_tensor(task: Task, name: str, tensor: Tensor, shape: list[int]) -> None:
+    """Tokens are int64 [batch pos], numbers float32 [batch pos column]."""
+    dtype = torch.int64 if len(shape) == 2 else torch.float32
+    if list(tensor.shape) != shape or tensor.dtype != dtype:
+        raise ValueError(
+            f"{task} gave {name} of shape {list(tensor.shape)} and {tensor.dtype}; with reads={task.reads!r} and "
+            f"loss={task.loss!r} they must have the shape {shape} and {dtype}"
+        )
+
+
+class SparePositions(Task):
+    """A task whose positional embedding has rows that no token ever reaches, as in the official code."""
+
+    n_spare_positions: ClassVar[int]
+
+    @property
+    def n_ctx(self) -> int:
+        return self.sequence_length + self.n_spare_positions

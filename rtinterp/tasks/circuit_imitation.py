@@ -13,7 +13,8 @@ from torch import Tensor
 
 from rtinterp.strict import STRICT
 from rtinterp.tasks import draws
-from rtinterp.tasks.base import FIXED_SEED, N_TEST_SEQUENCES, Batch, Task, check_sample_size
+from rtinterp.tasks.base import FIXED_SEED, N_TEST_SEQUENCES, LossName, Task, check_sample_size
+from rtinterp.tasks.batch import Batch
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
@@ -37,8 +38,7 @@ class CircuitImitation(Task):
     """
 
     name: ClassVar[str] = "circuit_imitation"
-    #: The token after the last is not read and needs no position.
-    n_spare_positions: ClassVar[int] = -1
+    loss: ClassVar[LossName] = "kl_divergence"
 
     target_d_model: Annotated[int, Field(ge=1)]
     target_n_layers: Annotated[int, Field(ge=1)] = 3
@@ -61,6 +61,11 @@ class CircuitImitation(Task):
     def sequence_length(self) -> int:
         return self.n_tokens + 1
 
+    @property
+    def n_ctx(self) -> int:
+        """The token after the last is not read and needs no position."""
+        return self.n_tokens
+
     def sample(self, n: int, generator: torch.Generator) -> Batch:
         """Draw ``n`` sequences of uniform tokens, on the generator's device.
 
@@ -82,9 +87,6 @@ class CircuitImitation(Task):
         first = self.n_tokens - 1 if self.scored_positions == "last" else 0
         scored[:, first:-1] = True
         return Batch(tokens, scored)
-
-    def _label(self, token: int) -> str:
-        return str(token)
 
     def floors(self) -> dict[str, float]:
         """``chance``: one token of the vocabulary."""

@@ -15,13 +15,14 @@ from torch import Tensor
 
 from rtinterp.strict import STRICT
 from rtinterp.tasks import draws, floors
-from rtinterp.tasks.held_out import HeldOutTask
+from rtinterp.tasks.base import SparePositions
+from rtinterp.tasks.official_list import OfficialListTask
 
 BASE = 10
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
-class DecimalAddition(HeldOutTask):
+class DecimalAddition(OfficialListTask, SparePositions):
     """``a + b = sum .`` with numbers written least significant digit first (paper section 3).
 
     Both numbers are uniform among those of ``n_digits`` digits, no leading zero. Digits of the sum have tokens of
@@ -136,7 +137,7 @@ class DecimalAddition(HeldOutTask):
 @cache
 def _floors(task: DecimalAddition) -> dict[str, float]:
     batch = task._floor_sample()
-    answer = floors.scored_answers(batch)
+    answer = batch.scored_targets
     position = torch.arange(task.sequence_length).expand_as(batch.tokens)
     context = (position * task.d_vocab + batch.tokens)[batch.scored]
     return {

@@ -6,13 +6,6 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from rtinterp.tasks.base import Batch
-
-
-def scored_answers(batch: Batch) -> Int64[Tensor, " answers"]:
-    """The tokens to be predicted at the scored positions, row after row."""
-    return batch.tokens[:, 1:][batch.scored[:, :-1]]
-
 
 def accuracy(guess: Int64[Tensor, " answers"], answer: Int64[Tensor, " answers"]) -> float:
     """Share of guesses that are right."""

@@ -1,9 +1,4 @@
-"""Which sequences are kept out of the training stream.
-
-Two rules. At the paper's parameters the test set is the official list, and membership is looked up. At any other
-size a sequence belongs to the test set if its hash says so, which keeps training and test distributions alike even
-where the task has only a few hundred distinct sequences.
-"""
+"""Which sequences are kept out of the training stream."""
 
 from __future__ import annotations
 
@@ -16,7 +11,8 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
-from rtinterp.tasks.base import FIXED_SEED, N_TEST_SEQUENCES, Batch, Task, check_sample_size
+from rtinterp.tasks.base import FIXED_SEED, N_TEST_SEQUENCES, Task, check_sample_size
+from rtinterp.tasks.batch import Batch
 
 #: One distinct sequence in this many is a test sequence, the share the paper uses for modular addition.
 HELD_OUT_ODDS = 20
@@ -34,7 +30,9 @@ MAX_ROUNDS = 100
 class HeldOutTask(Task):
     """A task whose training stream is the full distribution minus the test set.
 
-    Subclasses say how to draw from the full distribution and which predictions are scored.
+    A sequence belongs to the test set if its hash says so, which keeps training and test distributions alike even where
+    the task has only a few hundred distinct sequences. Subclasses say how to draw from the full distribution and which
+    predictions are scored.
     """
 
     @abc.abstractmethod
@@ -45,69 +43,51 @@ class HeldOutTask(Task):
     def _scored(self, tokens: Int64[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos"]:
         """The scored positions of token rows."""
 
-    @abc.abstractmethod
-    def _official_row(self) -> Callable[[random.Random], list[int]] | None:
-        """The official code's draw of one row, at the paper's parameters; None at any other."""
-
     def _may_be_held_out(self, tokens: Int64[Tensor, "batch pos"]) -> Bool[Tensor, " batch"]:
         """False for rows so common that, once held out, they would make up much of the test set."""
         return torch.ones(len(tokens), dtype=torch.bool, device=tokens.device)
 
     def is_held_out(self, tokens: Int64[Tensor, "batch pos"]) -> Bool[Tensor, " batch"]:
-        """True for rows kept out of the training stream; ``tokens`` are whole rows, padding included.
-
-        At the paper's parameters a row is compared with the official list by 64-bit hash; otherwise the hash decides.
-        """
-        hashes = row_hash(tokens)
-        if self._official_row() is None:
-            return (hashes % HELD_OUT_ODDS == 0) & self._may_be_held_out(tokens)
-        listed = _official_hashes(self, tokens.device)
-        return listed[torch.searchsorted(listed, hashes).clamp(max=len(listed) - 1)] == hashes
+        """True for rows kept out of the training stream; ``tokens`` are whole rows, padding included."""
+        return (row_hash(tokens) % HELD_OUT_ODDS == 0) & self._may_be_held_out(tokens)
 
     def sample(self, n: int, generator: torch.Generator) -> Batch:
         check_sample_size(n)
-        spare = 0 if self._official_row() is not None else n // 8 + 16
-        tokens = _draw_where(self, lambda rows: ~self.is_held_out(rows), n, n + spare, generator)
-        return Batch(tokens, self._scored(tokens))
+        return self._batch(_draw_where(self, lambda rows: ~self.is_held_out(rows), n, n + self._n_more(n), generator))
 
     def test_set(self) -> Batch:
         """The fixed test sequences, on the CPU: the same on every machine and for every seed.
 
-        The official 4000 at the paper's parameters. Otherwise 4000 draws from the task's distribution restricted to
-        the held-out twentieth of its sequences; a sequence may come up more than once, as it does in training. The
-        batch is cached and shared between callers: do not modify its tensors.
+        They are 4000 draws from the task's distribution restricted to the held-out twentieth of its sequences; a
+        sequence may come up more than once, as it does in training. The batch is cached and shared between callers: do
+        not modify its tensors.
         """
         return _test_set(self)
+
+    def _n_more(self, n: int) -> int:
+        """Rows to draw beyond ``n``, so that there are enough after rejection."""
+        return n // 8 + 16
+
+    def _batch(self, tokens: Int64[Tensor, "batch pos"]) -> Batch:
+        return Batch(tokens, self._scored(tokens))
 
     def _floor_sample(self) -> Batch:
         """The sequences floors are measured on: the distribution that the test set follows.
 
-        The training stream does not quite. At the paper's parameters it lacks the short sequences, most of which are
-        in the test set; at others it has the ones too common to be held out.
+        The training stream does not quite: it has those that are too common to be held out.
         """
-        tokens = self._draw(N_FLOOR_SEQUENCES, torch.Generator().manual_seed(FIXED_SEED))
-        if self._official_row() is None:
-            tokens = tokens[self._may_be_held_out(tokens)]
-        return Batch(tokens, self._scored(tokens))
+        tokens = self._draw_for_floors()
+        return self._batch(tokens[self._may_be_held_out(tokens)])
+
+    def _draw_for_floors(self) -> Int64[Tensor, "batch pos"]:
+        return self._draw(N_FLOOR_SEQUENCES, torch.Generator().manual_seed(FIXED_SEED))
 
 
 @functools.cache
 def _test_set(task: HeldOutTask) -> Batch:
-    official_row = task._official_row()
-    if official_row is not None:
-        rng = random.Random(FIXED_SEED)
-        rows = [official_row(rng) for _ in range(N_TEST_SEQUENCES)]
-        rng.shuffle(rows)
-        tokens = torch.tensor(rows)
-    else:
-        generator = torch.Generator().manual_seed(FIXED_SEED)
-        tokens = _draw_where(task, task.is_held_out, N_TEST_SEQUENCES, N_TEST_SEQUENCES * HELD_OUT_ODDS, generator)
-    return Batch(tokens, task._scored(tokens))
-
-
-@functools.cache
-def _official_hashes(task: HeldOutTask, device: torch.device) -> Int64[Tensor, " rows"]:
-    return row_hash(_test_set(task).tokens).sort().values.to(device)
+    generator = torch.Generator().manual_seed(FIXED_SEED)
+    n_per_round = N_TEST_SEQUENCES * HELD_OUT_ODDS
+    return task._batch(_draw_where(task, task.is_held_out, N_TEST_SEQUENCES, n_per_round, generator))
 
 
 def _draw_where(

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from rtinterp.strict import STRICT
 from rtinterp.tasks import draws, floors
-from rtinterp.tasks.base import N_TEST_SEQUENCES, Batch, Task, check_sample_size
+from rtinterp.tasks.base import N_TEST_SEQUENCES, Task, check_sample_size
+from rtinterp.tasks.batch import Batch
 from rtinterp.tasks.bpe import MIN_D_VOCAB, train_bpe
 from rtinterp.tasks.corpus import Corpus, find_corpus, open_corpus, remember
 from rtinterp.tasks.ngrams import Ngrams, count_ngrams
@@ -167,7 +168,7 @@ class LanguageModelling(Task):
     def _scored_pairs(self) -> tuple[Int64[Tensor, " answers"], Int64[Tensor, " answers"]]:
         """The current and the next token of every scored prediction of the test set."""
         batch = self.test_set()
-        return batch.tokens[batch.scored], floors.scored_answers(batch)
+        return batch.tokens[batch.scored], batch.scored_targets
 
 
 def _batch(tokens: Integer[Tensor, "batch pos"]) -> Batch:

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from rtinterp.strict import STRICT
 from rtinterp.tasks import draws
-from rtinterp.tasks.base import FIXED_SEED, Batch, Task, check_sample_size
+from rtinterp.tasks.base import FIXED_SEED, SparePositions, check_sample_size
+from rtinterp.tasks.batch import Batch
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
-class Memorization(Task):
+class Memorization(SparePositions):
     """``[x, y, label]``; the label is scored, and test set and training set are the same (paper section 3).
 
     First keys and labels share the tokens ``0 .. n_keys - 1``; second keys are ``n_keys .. 2 n_keys - 1``. Labels are

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from rtinterp.strict import STRICT
 from rtinterp.tasks import draws
-from rtinterp.tasks.base import FIXED_SEED, Batch, Task, check_sample_size
+from rtinterp.tasks.base import FIXED_SEED, SparePositions, check_sample_size
+from rtinterp.tasks.batch import Batch
 
 TRAIN_SHARE = 0.95
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
-class ModularAddition(Task):
+class ModularAddition(SparePositions):
     """``[a, b, (a + b) mod p]``; the sum is scored (paper section 3).
 
     All p^2 pairs are shuffled once by the official code's fixed seed; the first 95 % are the training set, the rest
@@ -63,9 +64,6 @@ class ModularAddition(Task):
 
     def test_set(self) -> Batch:
         return _test_set(self)
-
-    def _label(self, token: int) -> str:
-        return str(token)
 
     def floors(self) -> dict[str, float]:
         """``chance``: one residue in p."""

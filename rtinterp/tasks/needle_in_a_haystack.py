@@ -17,7 +17,9 @@ from torch import Tensor
 
 from rtinterp.strict import STRICT
 from rtinterp.tasks import draws, floors
-from rtinterp.tasks.held_out import HeldOutTask, check_distinct_sequences
+from rtinterp.tasks.base import SparePositions
+from rtinterp.tasks.held_out import check_distinct_sequences
+from rtinterp.tasks.official_list import OfficialListTask
 
 
 class KeyValuePositions(NamedTuple):
@@ -35,7 +37,7 @@ class KeyValuePositions(NamedTuple):
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
-class NeedleInAHaystack(HeldOutTask):
+class NeedleInAHaystack(OfficialListTask, SparePositions):
     """``m1 c1 .. mk ck mq?`` then ``cq``, which is scored (paper section 3).
 
     The number of pairs k is uniform in 1 .. max_pairs, the k markers are distinct, the values uniform and the queried
@@ -173,7 +175,7 @@ def _marker_label(marker: int) -> str:
 @cache
 def _floors(task: NeedleInAHaystack) -> dict[str, float]:
     batch = task._floor_sample()
-    answer = floors.scored_answers(batch)
+    answer = batch.scored_targets
     last = batch.tokens.gather(1, task.query_position(batch.tokens)[:, None] - 1).squeeze(1)
     return {
         "chance": 1 / task.n_values,

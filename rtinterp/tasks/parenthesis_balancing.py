@@ -15,12 +15,13 @@ from torch import Tensor
 
 from rtinterp.strict import STRICT
 from rtinterp.tasks import floors, parenthesis_strings
-from rtinterp.tasks.held_out import HeldOutTask
+from rtinterp.tasks.base import SparePositions
+from rtinterp.tasks.official_list import OfficialListTask
 from rtinterp.tasks.parenthesis_strings import CLOSE, OPEN
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
-class ParenthesisBalancing(HeldOutTask):
+class ParenthesisBalancing(OfficialListTask, SparePositions):
     """A string of parentheses, ``?``, then the scored answer (paper section 3 and the official generator).
 
     A third of the strings are uniform noise of 1 to 2 max_pairs symbols; the others start out balanced, with 1 to
@@ -117,7 +118,7 @@ class ParenthesisBalancing(HeldOutTask):
 @cache
 def _floors(task: ParenthesisBalancing) -> dict[str, float]:
     batch = task._floor_sample()
-    answer = floors.scored_answers(batch)
+    answer = batch.scored_targets
     length = task.query_position(batch.tokens)
     first, last = batch.tokens[:, 0], batch.tokens.gather(1, length[:, None] - 1).squeeze(1)
     context = (length * task.d_vocab + first) * task.d_vocab + last

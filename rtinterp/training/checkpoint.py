@@ -79,8 +79,8 @@ class Checkpoint:
 
     Attributes:
         tensors: those of ``EngineState``, on the CPU; ``losses`` ``[step model]`` since the last evaluation, and the
-            history so far: ``history_steps`` ``[row]`` and ``history`` ``[row model 3]``; trained tensors at kept steps
-            as ``kept/STEP/MODEL/NAME``.
+            history so far: ``history_steps`` ``[row]`` and ``history`` ``[row model column]``; trained tensors at kept
+            steps as ``kept/STEP/MODEL/NAME``.
     """
 
     facts: CheckpointFacts

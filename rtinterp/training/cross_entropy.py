@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
@@ -15,26 +17,39 @@ LOGITS_AT_ONCE = {"cpu": 2**22, "cuda": 2**27}
 
 def cross_entropy(
     residual: Float[Tensor, "model row d_model"], unembedding: Affine, targets: Int64[Tensor, "model row"]
+) -> Float[Tensor, "model row"]:
+    """The loss of every row in nats; differentiable."""
+    slices = list(_slices(residual, unembedding, targets))
+    if len(slices) == 1:
+        return _losses(unembedding(residual), targets)
+    return torch.cat([_Recomputed.apply(x, unembedding.weight, unembedding.bias, of_x) for x, of_x in slices], 1)
+
+
+@torch.no_grad()
+def cross_entropy_and_predictions(
+    residual: Float[Tensor, "model row d_model"], unembedding: Affine, targets: Int64[Tensor, "model row"]
 ) -> tuple[Float[Tensor, "model row"], Int64[Tensor, "model row"]]:
-    """Loss of every row in nats, and its most likely token; the loss is differentiable."""
-    n_models, n_rows, _ = residual.shape
-    n_at_once = max(1, LOGITS_AT_ONCE[residual.device.type] // (n_models * unembedding.weight.shape[-1]))
-    if n_rows <= n_at_once:
-        return _of_slice(residual, unembedding, targets)
-    slices = [
-        _Recomputed.apply(x, unembedding.weight, unembedding.bias, of_x)
-        for x, of_x in zip(residual.split(n_at_once, 1), targets.split(n_at_once, 1), strict=True)
-    ]
-    losses, predicted = zip(*slices, strict=True)
+    """The loss of every row in nats, and its most likely token."""
+    losses, predicted = [], []
+    for x, of_x in _slices(residual, unembedding, targets):
+        logits = unembedding(x)
+        losses.append(_losses(logits, of_x))
+        predicted.append(logits.argmax(-1))
     return torch.cat(losses, 1), torch.cat(predicted, 1)
 
 
-def _of_slice(
+def _slices(
     residual: Float[Tensor, "model row d_model"], unembedding: Affine, targets: Int64[Tensor, "model row"]
-) -> tuple[Float[Tensor, "model row"], Int64[Tensor, "model row"]]:
-    logits = unembedding(residual)
-    losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
-    return losses.view_as(targets), logits.detach().argmax(-1)
+) -> Iterator[tuple[Float[Tensor, "model slice d_model"], Int64[Tensor, "model slice"]]]:
+    """Rows whose logits may be held at once, and their targets."""
+    n_at_once = max(1, LOGITS_AT_ONCE[residual.device.type] // (len(residual) * unembedding.weight.shape[-1]))
+    return zip(residual.split(n_at_once, 1), targets.split(n_at_once, 1), strict=True)
+
+
+def _losses(
+    logits: Float[Tensor, "model row d_vocab"], targets: Int64[Tensor, "model row"]
+) -> Float[Tensor, "model row"]:
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
 
 
 class _Recomputed(torch.autograd.Function):
@@ -43,13 +58,11 @@ class _Recomputed(torch.autograd.Function):
     @staticmethod
     def forward(ctx, residual, weight, bias, targets):
         ctx.save_for_backward(residual, weight, bias, targets)
-        losses, predicted = _of_slice(residual, Affine(weight, bias), targets)
-        ctx.mark_non_differentiable(predicted)
-        return losses, predicted
+        return _losses(Affine(weight, bias)(residual), targets)
 
     @staticmethod
     def backward(ctx, *grad_outputs):
-        of_losses, _ = grad_outputs
+        (of_losses,) = grad_outputs
         residual, weight, bias, targets = ctx.saved_tensors
         of_logits = Affine(weight, bias)(residual).softmax(-1)
         of_logits.scatter_add_(-1, targets[..., None], -torch.ones_like(targets, dtype=of_logits.dtype)[..., None])

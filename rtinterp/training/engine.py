@@ -14,11 +14,13 @@ from rtinterp.models.initialisation import initialise
 from rtinterp.models.parameters import EMBEDDINGS
 from rtinterp.models.stacked import Embeddings, StackedBody, StackedModel
 from rtinterp.tasks import Batch
+from rtinterp.tasks.base import check_batch
 from rtinterp.training.allocation import keep_freed_memory
 from rtinterp.training.capacity import CapacityError, chunk_limits, halved, is_out_of_memory, row_multiple
 from rtinterp.training.checkpoint import EngineState
 from rtinterp.training.evaluation import Evaluation, evaluate, n_counted, summed_loss
 from rtinterp.training.imitation import imitated, with_target_distributions
+from rtinterp.training.losses import LOSSES
 from rtinterp.training.numerics import body_dtype, check_precision, float32_products
 from rtinterp.training.optimiser import adamw, clip_gradients, learning_rate, moments, restore_moments
 from rtinterp.training.packing import ChunkLimits, PackedBatch, pack
@@ -65,6 +67,7 @@ class Engine:
         self._streams = [TrainingStream(task, self.spec.training.batch_size, spec.seed, device) for spec in specs]
         self._device, self._dtype = device, body_dtype(self.spec.training.precision)
         self._limits = chunk_limits(self.spec, device)
+        self._loss = LOSSES[task.loss]
         self._imitated = imitated(task, len(specs), device)
         self._test_batch: PackedBatch | None = None
         with torch.no_grad():
@@ -78,7 +81,7 @@ class Engine:
         self.gradient_norms: Float[Tensor, " model"] = torch.zeros(len(specs))
 
     def step(self) -> Float[Tensor, " model"]:
-        """One optimiser step on every model; returns the mean loss of each before it, in nats.
+        """One optimiser step on every model; returns the mean loss of each before it.
 
         Raises:
             CapacityError: not even one sequence at a time fits the memory.
@@ -93,7 +96,7 @@ class Engine:
         return losses
 
     def backward(self) -> Float[Tensor, " model"]:
-        """Leave the gradients of the next batches in ``parameters``; returns each model's mean loss, in nats."""
+        """Leave the gradients of the next batches in ``parameters``; returns each model's mean loss."""
         batches = [stream.next_batch() for stream in self._streams]
         with float32_products(self.spec.training.precision):
             return self._in_chunks_that_fit(lambda: self._backward(self._pack(batches)))
@@ -103,11 +106,13 @@ class Engine:
         return self._pack([stream.next_batch() for stream in self._streams])
 
     def test(self) -> Evaluation:
-        """Loss and accuracy of every model on the task's test set, in float32 whatever the training's precision."""
+        """Loss and metrics of every model on the task's test set, in float32 whatever the training's precision."""
         with torch.no_grad(), float32_products("float32"):
             tensors = self.spec.model_tensors(self.parameters)
             model = self._layout(tensors, torch.float32)
-            return self._in_chunks_that_fit(lambda: evaluate(model, self._packed_test_set()))
+            return self._in_chunks_that_fit(
+                lambda: evaluate(model, self._packed_test_set(), self._loss, self.spec.task.metrics)
+            )
 
     def trained_tensors(self, model: int) -> dict[str, Float[Tensor, ...]]:
         """A copy of what one model trained, on the CPU."""
@@ -169,7 +174,7 @@ class Engine:
         embedded = self._layout(tensors, self._dtype).embed(batch.entries)
         shared = [_cut_off(x) for x in embedded]
         for chunk in batch.chunks:
-            chunk_losses = summed_loss(self._layout(tensors, self._dtype), shared, chunk) / n_scored
+            chunk_losses = summed_loss(self._layout(tensors, self._dtype), shared, chunk, self._loss) / n_scored
             chunk_losses.sum().backward()
             losses += chunk_losses.detach()
         _pass_on(embedded, shared)
@@ -189,7 +194,9 @@ class Engine:
 
     def _packed_test_set(self) -> PackedBatch:
         if self._test_batch is None:
-            self._test_batch = self._pack([self.spec.task.test_set().to(self._device)] * len(self._streams))
+            test_set = self.spec.task.test_set()
+            check_batch(self.spec.task, test_set, len(test_set))
+            self._test_batch = self._pack([test_set.to(self._device)] * len(self._streams))
         return self._test_batch
 
     def _pack(self, batches: list[Batch]) -> PackedBatch:

@@ -107,12 +107,12 @@ def describe_environment(device: torch.device, specs: Sequence[RunSpec], duratio
         git_dirty=dirty,
         peak_memory_bytes=peak_memory_bytes(device),
         command=command_line(),
-        task_module=_users_module(specs[0].task),
-        body_module=_users_module(specs[0].model),
+        task_module=users_module(specs[0].task),
+        body_module=users_module(specs[0].model),
     )
 
 
-def _users_module(part: object) -> str | None:
+def users_module(part: object) -> str | None:
     """The module that must be imported before a run with this task or body is opened; None where none must."""
     module = type(part).__module__
     return None if module.split(".")[0] == __name__.split(".")[0] else module

@@ -30,7 +30,7 @@ def step_flops(spec: RunSpec) -> float:
     stream = TrainingStream(spec.task, spec.training.batch_size, spec.seed, torch.device("cpu"))
     size = batch_size([stream.next_batch()], spec.task.d_vocab)
     trained = {parameter.group for parameter in spec.trained_parameters()}
-    unembedding = Stage({"unembedding": size.n_scored * spec.model.d_model * spec.task.d_vocab})
+    unembedding = Stage({"unembedding": size.n_scored * spec.model.d_model * spec.task.d_vocab_out})
     stages = (*spec.model.products(size), unembedding)
     input_trains = not trained.isdisjoint(("token_embedding", "positional_embedding"))
     return 2.0 * training_multiplications(stages, trained, input_trains)

@@ -36,6 +36,5 @@ def with_target_distributions(batch: PackedBatch, target: StackedModel) -> Packe
     chunks = []
     for chunk in batch.chunks:
         logits = target.unembedding(target.scored_residual(embedded, chunk.prefixes, chunk.scored_positions))
-        log_probs = logits.log_softmax(-1).unflatten(1, chunk.targets.shape[1:])
-        chunks.append(dataclasses.replace(chunk, target_log_probs=log_probs))
+        chunks.append(dataclasses.replace(chunk, targets=logits.log_softmax(-1).unflatten(1, chunk.counted.shape[1:])))
     return PackedBatch(batch.entries, chunks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
 
 from rich.console import Console
@@ -11,7 +12,7 @@ from rtinterp.training.spec import RunSpec
 
 
 class TrainingProgress:
-    """Shows step, loss, test accuracy and time left of one stack of runs; a context manager."""
+    """Shows step, loss, test accuracy or loss, and time left of one stack of runs; a context manager."""
 
     def __init__(self, spec: RunSpec, n_models: int, shown: bool = True) -> None:
         columns = (
@@ -26,7 +27,7 @@ class TrainingProgress:
         seeds = f"seed {spec.seed}" if n_models == 1 else f"×{n_models}"
         label = f"{spec.task.name} d{spec.model.d_model} {spec.trainable} {seeds}"
         self._bar = self._progress.add_task(label, total=spec.training.n_steps, metrics="")
-        self._accuracy = ""
+        self._tested = ""
 
     def __enter__(self) -> TrainingProgress:
         self._progress.start()
@@ -37,8 +38,15 @@ class TrainingProgress:
     ) -> None:
         self._progress.stop()
 
-    def update(self, step: int, loss: float, test_accuracy: float | None) -> None:
-        """Show the state after ``step`` steps; the accuracy stays until the next one is measured."""
-        if test_accuracy is not None:
-            self._accuracy = f" test {test_accuracy:.1%}"
-        self._progress.update(self._bar, completed=step, metrics=f"loss {loss:.3f}{self._accuracy}")
+    def update(self, step: int, loss: float, tested: Mapping[str, float | None]) -> None:
+        """Show the state after ``step`` steps; what was measured stays until it is measured again.
+
+        Args:
+            tested: by column of the history; empty where nothing was measured.
+        """
+        accuracy, test_loss = tested.get("test_accuracy"), tested.get("test_loss")
+        if accuracy is not None:
+            self._tested = f" test {accuracy:.1%}"
+        elif test_loss is not None:
+            self._tested = f" test {test_loss:.3g}"
+        self._progress.update(self._bar, completed=step, metrics=f"loss {loss:.3f}{self._tested}")

@@ -14,6 +14,7 @@ from torch import Tensor
 from rtinterp.models.build import hooked_model
 from rtinterp.models.initialisation import initialise
 from rtinterp.training.environment import Environment
+from rtinterp.training.history import test_column
 from rtinterp.training.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ class Run:
     Attributes:
         trained: final value of every trained tensor, by TransformerLens name, on the CPU; leaves where the spec has a
             parametrisation.
-        history: one row per evaluation: ``step`` (finished optimiser steps), ``train_loss`` (nats, mean since the row
-            before), ``test_loss`` (nats), ``test_accuracy`` (in [0, 1]).
+        history: one row per evaluation: ``step`` (finished optimiser steps), ``train_loss`` (mean since the row before)
+            and ``test_loss``, in nats or squared units of the targets, and ``test_METRIC`` for each metric of the task,
+            such as ``test_accuracy`` (in [0, 1]).
         fingerprint: hash of the frozen tensors.
         environment: what it ran on, and for how long.
         stopped_at_step: the step at which it was stopped, or as of which it is looked at; None for a finished run.
@@ -78,14 +80,28 @@ class Run:
         )
 
     @property
-    def test_accuracy(self) -> float:
-        """Fraction of scored test predictions that are right after the last step, in [0, 1]."""
-        return self._measured("test_accuracy")
+    def test_accuracy(self) -> float | None:
+        """Fraction of scored test predictions that are right after the last step, in [0, 1].
+
+        None where the task has no accuracy.
+        """
+        return self.test_metric("accuracy") if "accuracy" in self.spec.task.metrics else None
 
     @property
     def test_loss(self) -> float:
-        """Mean loss of the scored test predictions after the last step, in nats."""
+        """Mean loss of the scored test predictions after the last step, in nats or squared units of the targets."""
         return self._measured("test_loss")
+
+    def test_metric(self, name: str) -> float:
+        """A metric of the task, averaged over the scored test predictions after the last step.
+
+        Raises:
+            ValueError: the task has no metric of that name, or the run was not evaluated at its last step.
+        """
+        metrics = self.spec.task.metrics
+        if name not in metrics:
+            raise ValueError(f"{self.run_id} has no metric {name!r}; metrics: {', '.join(metrics) or 'none'}")
+        return self._measured(test_column(name))
 
     @property
     def is_evaluated(self) -> bool:
@@ -114,8 +130,11 @@ class Run:
         return dict(self.spec.model_tensors({**initialise(frozen, self.spec.seed), **self.trained}))
 
     def __repr__(self) -> str:
-        accuracy = f", test_accuracy={self.test_accuracy:.4f}" if self.is_evaluated else ""
-        return f"Run({self.run_id}{accuracy})"
+        if not self.is_evaluated:
+            return f"Run({self.run_id})"
+        accuracy = self.test_accuracy
+        tested = f"test_loss={self.test_loss:.4g}" if accuracy is None else f"test_accuracy={accuracy:.4f}"
+        return f"Run({self.run_id}, {tested})"
 
 
 def stopped_run_id(spec: RunSpec, stopped_at_step: int | None) -> str:

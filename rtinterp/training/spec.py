@@ -22,6 +22,7 @@ from rtinterp.models.regimes import Trainable, canonical, parse, trained_paramet
 from rtinterp.registry import Registry
 from rtinterp.strict import STRICT
 from rtinterp.tasks import TASKS, Task
+from rtinterp.tasks.base import check_judgement
 from rtinterp.training.kept_steps import KeptSteps
 from rtinterp.training.part_json import check_comes_back, complete, part_fields
 
@@ -132,7 +133,7 @@ class RunSpec:
             its fields.
     """
 
-    task: Annotated[Task, AfterValidator(_of(TASKS))]
+    task: Annotated[Task, AfterValidator(_of(TASKS)), AfterValidator(check_judgement)]
     model: Annotated[Body, AfterValidator(_of(BODIES)), AfterValidator(_can_be_listed)]
     training: TrainSpec
     trainable: Trainable = "embeddings"
@@ -157,7 +158,7 @@ class RunSpec:
 
     def model_parameters(self) -> tuple[Parameter, ...]:
         """Every parameter of the model."""
-        return self.model.parameters(self.task.d_vocab, self.task.n_ctx)
+        return self.model.parameters(self.task.d_vocab, self.task.n_ctx, self.task.d_vocab_out)
 
     def parameters(self) -> tuple[Parameter, ...]:
         """All that training holds: the parameters of the model, or leaves in place of some."""

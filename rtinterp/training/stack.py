@@ -13,13 +13,12 @@ import torch
 from rtinterp.training.checkpoint import Checkpoint, CheckpointFacts, Divergence, EngineState
 from rtinterp.training.engine import Engine
 from rtinterp.training.environment import describe_environment
+from rtinterp.training.history import history_schema, test_column
 from rtinterp.training.kept_tensors import KeptTensors
 from rtinterp.training.progress import TrainingProgress
 from rtinterp.training.run import Run
 from rtinterp.training.snapshot import OnEvaluation, Snapshot, Visit
 from rtinterp.training.spec import RunSpec
-
-HISTORY_SCHEMA = {"step": pl.Int64, "train_loss": pl.Float64, "test_loss": pl.Float64, "test_accuracy": pl.Float64}
 
 #: A gradient of this norm, before clipping, comes of nothing that still learns.
 EXPLODED_NORM = 1e10
@@ -45,7 +44,8 @@ class StackTraining:
         self._engine = Engine(self.specs, device)
         self._n_steps = specs[0].training.n_steps
         self._losses: list[list[float]] = []
-        self._history: list[tuple[int, list[tuple[float, float, float]]]] = []
+        self._history: list[tuple[int, list[tuple[float, ...]]]] = []
+        self._columns = list(history_schema(self.specs[0].task))[1:]
         self._kept = KeptTensors(self.specs, self._engine.trained_tensors)
         self._kept.keep(self.step)
 
@@ -67,7 +67,7 @@ class StackTraining:
         """One step, and an evaluation where one is due, shown on the bar.
 
         Returns:
-            The mean loss of the models that still train, in nats, and which models have just diverged.
+            The mean loss of the models that still train, and which models have just diverged.
         """
         losses = self._engine.step().tolist()
         norms = self._engine.gradient_norms.tolist()
@@ -79,15 +79,15 @@ class StackTraining:
                 new[model] = self._divergence(f"the loss became {loss}")
             elif not norm < EXPLODED_NORM:
                 new[model] = self._divergence(f"the norm of the gradient became {norm:g}")
-        accuracies: list[float] = []
+        measured: dict[str, list[float]] = {}
         if self._evaluates_at(self.step):
-            accuracies, of_test = self._evaluate()
+            measured, of_test = self._evaluate()
             new = {**of_test, **new}
         new = {model: divergence for model, divergence in new.items() if model in self._in_training()}
         self.diverged |= new
         train_loss = self._mean_of_sound(losses)
         if train_loss is not None:
-            bar.update(self.step, train_loss, self._mean_of_sound(accuracies))
+            bar.update(self.step, train_loss, {name: self._mean_of_sound(values) for name, values in measured.items()})
         return train_loss, new
 
     def runs(self) -> list[Run]:
@@ -102,7 +102,7 @@ class StackTraining:
         if on_evaluation is None or not self._history or self._history[-1][0] != self.step:
             return
         for model in self._in_training():
-            metrics = dict(zip(list(HISTORY_SCHEMA)[1:], self._history[-1][1][model], strict=True))
+            metrics = dict(zip(self._columns, self._history[-1][1][model], strict=True))
             visit = Visit(functools.partial(self._engine.trained_tensors, model))
             on_evaluation(Snapshot(self.specs[model], self.step, metrics, visit))
             visit.is_over = True
@@ -131,7 +131,7 @@ class StackTraining:
             **self._kept.tensors(),
             "losses": torch.tensor(self._losses, dtype=torch.float64).view(-1, n_models),
             "history_steps": torch.tensor([step for step, _ in self._history], dtype=torch.int64),
-            "history": torch.tensor(history, dtype=torch.float64).view(-1, n_models, 3),
+            "history": torch.tensor(history, dtype=torch.float64).view(-1, n_models, len(self._columns)),
         }
         return Checkpoint(facts, tensors)
 
@@ -182,24 +182,26 @@ class StackTraining:
     def _evaluates_at(self, step: int) -> bool:
         return step % self.specs[0].training.steps_per_evaluation == 0 or step == self._n_steps
 
-    def _evaluate(self) -> tuple[list[float], dict[int, Divergence]]:
-        """Add to the history; the accuracies, and which models show here that they have diverged."""
+    def _evaluate(self) -> tuple[dict[str, list[float]], dict[int, Divergence]]:
+        """Add to the history; what was measured of every model, by column, and which show here that they diverged."""
         tested = self._engine.test()
-        test_losses, accuracies = tested.loss.tolist(), tested.accuracy.tolist()
+        measured = {"test_loss": tested.loss.tolist()}
+        measured |= {test_column(metric): values.tolist() for metric, values in tested.metrics.items()}
         mean_losses = [_mean(of_model) for of_model in zip(*self._losses, strict=True)]
-        self._history.append((self.step, list(zip(mean_losses, test_losses, accuracies, strict=True))))
+        self._history.append((self.step, list(zip(mean_losses, *measured.values(), strict=True))))
         self._losses = []
         new = {
-            model: self._divergence(f"the test loss became {loss}")
-            for model, loss in enumerate(test_losses)
-            if not math.isfinite(loss)
+            model: self._divergence(f"the {column.replace('_', ' ')} became {value}")
+            for column, values in reversed(measured.items())
+            for model, value in enumerate(values)
+            if not math.isfinite(value)
         }
         if self.step == self._n_steps:
             trained = (self._engine.trained_tensors(model).values() for model in range(len(self.specs)))
             for model, tensors in enumerate(trained):
                 if not all(bool(tensor.isfinite().all()) for tensor in tensors):
                     new.setdefault(model, self._divergence("a trained tensor became infinite or not a number"))
-        return accuracies, new
+        return measured, new
 
     def _mean_of_sound(self, values: Sequence[float]) -> float | None:
         """Over the models that still train."""
@@ -213,7 +215,7 @@ class StackTraining:
 
     def _history_of(self, model: int) -> pl.DataFrame:
         rows = [(step, *row[model]) for step, row in self._history]
-        return pl.DataFrame(rows, schema=HISTORY_SCHEMA, orient="row")
+        return pl.DataFrame(rows, schema=history_schema(self.specs[model].task), orient="row")
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from rtinterp.tasks import Batch, Task
+from rtinterp.tasks.base import check_batch
 
 #: Sequences are drawn ahead in blocks of about this size, so that small batches do not pay for many small operations.
 BLOCK_SEQUENCES = 4096
@@ -56,8 +57,9 @@ class TrainingStream:
 
     def _draw_block(self) -> Batch:
         self._before_block = self._generator.get_state()
-        self._block, self._next = self._task.sample(self._block_size, self._generator), 0
-        return self._block
+        block = check_batch(self._task, self._task.sample(self._block_size, self._generator), self._block_size)
+        self._block, self._next = block, 0
+        return block
 
 
 def stream_seed(seed: int) -> int:

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def tiny_model() -> HookedModel:
     """A random two-layer model whose embeddings are shared by every test: clone before changing them."""
-    model = build_model(SimpleNamespace(name="tiny", d_vocab=11, n_ctx=12), ModelSpec(d_model=32), seed=2)
+    model = build_model(
+        SimpleNamespace(name="tiny", d_vocab=11, d_vocab_out=11, reads="tokens", n_ctx=12),
+        ModelSpec(d_model=32),
+        seed=2,
+    )
     for parameter in model.parameters():
         # GPT-2's initial values hardly make a difference at this width.
         parameter.data *= 7 if parameter.ndim > 1 else 1

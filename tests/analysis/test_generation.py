@@ -198,8 +198,6 @@ def test_what_cannot_be_scored_is_refused(sharp_model: HookedModel) -> None:
     batch = batch_of(3)
     with pytest.raises(ValueError, match="no position of the batch is scored"):
         nats_per_token(sharp_model, Batch(batch.tokens, torch.zeros_like(batch.scored)))
-    with pytest.raises(ValueError, match="last position is scored"):
-        nats_per_token(sharp_model, Batch(batch.tokens, torch.ones_like(batch.scored)))
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_ours_is_the_median_over_seeds() -> None:
     contender = CONTENDERS["ours"].start(specs, CPU)
     for _ in range(30):
         contender.step()
-    alone = [accuracy for engine in contender.engines for accuracy in engine.test().accuracy.tolist()]
+    alone = [accuracy for engine in contender.engines for accuracy in engine.test().metrics["accuracy"].tolist()]
     assert len(alone) == 3
     assert contender.test_accuracy() == sorted(alone)[1]
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import sys
 from pathlib import Path
 
 import pytest
+import user_tasks
 from corpus_references import made_up_corpus, write_corpus
 from executor_references import EXECUTORS, Killer, contents, its_worker, stack, swept, training_process
 
@@ -39,6 +42,16 @@ def test_two_stacks_in_two_processes(tmp_path: Path) -> None:
     swept(tmp_path / "serial", SHORT, "local")
     assert contents(tmp_path / "store") == contents(tmp_path / "serial")
     assert not [path for path in (tmp_path / "store").iterdir() if path.name.startswith(".sweep")]
+
+
+def test_a_worker_imports_the_task_of_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(user_tasks.__file__).parent), *sys.path]))
+    specs = [dataclasses.replace(spec, task=user_tasks.CopyFirst()) for spec in stack()]
+    report = swept(tmp_path / "store", specs, "loky", n_workers=1)
+    assert (report.n_trained, report.left, report.errors) == (1, [], [])
+    monkeypatch.setattr(user_tasks.CopyFirst, "__module__", "__main__")
+    (error,) = swept(tmp_path / "other", specs, "loky", n_workers=1).errors
+    assert "was defined in a notebook or script, which no other process can import; move it to a module" in error
 
 
 @of_all_executors

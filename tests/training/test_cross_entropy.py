@@ -14,7 +14,7 @@ from training_references import CPU, distance, small_run
 from rtinterp.models.layers import Affine
 from rtinterp.tasks import ModularAddition
 from rtinterp.training import cross_entropy as module
-from rtinterp.training.cross_entropy import cross_entropy
+from rtinterp.training.cross_entropy import cross_entropy, cross_entropy_and_predictions
 from rtinterp.training.engine import Engine
 
 N_MODELS, N_ROWS, D_MODEL, D_VOCAB = 2, 23, 6, 40
@@ -34,7 +34,12 @@ class Case:
         return [x for x in (self.residual, self.weight, self.bias) if x is not None]
 
     def losses(self) -> tuple[Tensor, Tensor]:
-        return cross_entropy(self.residual, Affine(self.weight, self.bias), self.targets)
+        """Differentiable, and once more beside the predictions, without gradients."""
+        arguments = self.residual, Affine(self.weight, self.bias), self.targets
+        losses, (again, predicted) = cross_entropy(*arguments), cross_entropy_and_predictions(*arguments)
+        assert torch.equal(losses, again)
+        assert not again.requires_grad
+        return losses, predicted
 
 
 def case(trains_weight: bool = True, has_bias: bool = False) -> Case:
@@ -116,7 +121,7 @@ def test_no_more_logits_than_allowed(allowed: int, computed: list[int]) -> None:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        losses, _ = ours.losses()
+        losses = cross_entropy(ours.residual, Affine(ours.weight, ours.bias), ours.targets)
     assert len(computed) == -(-N_ROWS // min(N_ROWS, allowed // (N_MODELS * D_VOCAB))), "each row once"
     gradients(ours, losses)
     assert max(computed) <= allowed

@@ -63,7 +63,9 @@ def test_fifty_steps_on_either_device_end_alike(task: Task) -> None:
             on_the_same_data(engine, of_step).step()
     for model in range(2):
         assert distance(*(engine.trained_tensors(model) for engine in engines)) < 1e-3
-    assert engines[0].test().accuracy.tolist() == pytest.approx(engines[1].test().accuracy.tolist(), abs=2e-3)
+    assert engines[0].test().metrics["accuracy"].tolist() == pytest.approx(
+        engines[1].test().metrics["accuracy"].tolist(), abs=2e-3
+    )
 
 
 def test_a_step_repeats_bit_for_bit() -> None:

@@ -166,7 +166,7 @@ def test_accuracy_is_measured_in_float32_whatever_the_training() -> None:
     task = NeedleInAHaystack(max_pairs=4, n_values=16)
     engine = Engine([small_run(task, precision="bfloat16")], CPU)
     plain = Engine([small_run(task)], CPU)
-    assert torch.equal(engine.test().accuracy, plain.test().accuracy)
+    assert torch.equal(engine.test().metrics["accuracy"], plain.test().metrics["accuracy"])
 
 
 def test_the_process_keeps_its_own_precision() -> None:
@@ -197,11 +197,11 @@ def test_out_of_memory_halves_the_chunks_until_they_fit(error: RuntimeError, mon
     plain_losses = [plain.step() for _ in range(3)]
     summed_loss, n_rows_that_fit, largest = engine_module.summed_loss, 60, []
 
-    def with_little_memory(model, embedded, chunk):
+    def with_little_memory(model, embedded, chunk, loss):
         if chunk.prefixes.tokens.numel() > n_rows_that_fit:
             raise error
         largest.append(chunk.prefixes.tokens.numel())
-        return summed_loss(model, embedded, chunk)
+        return summed_loss(model, embedded, chunk, loss)
 
     monkeypatch.setattr(engine_module, "summed_loss", with_little_memory)
     engine = Engine(specs, CPU)

@@ -132,7 +132,7 @@ def test_a_student_that_is_the_target_is_perfect_and_stays_so(task: CircuitImita
     spec = dataclasses.replace(small_run(task, "all", task.target_seed), model=target_spec(task))
     engine = Engine([spec], CPU)
     assert engine.test().loss.item() == pytest.approx(0, abs=1e-6)
-    assert engine.test().accuracy.item() == 1
+    assert engine.test().metrics["accuracy"].item() == 1
     assert engine.backward().item() == pytest.approx(0, abs=1e-6)
     assert max(engine.parameters[name].grad.abs().max() for name in engine.trained) < 1e-5
 
@@ -157,7 +157,9 @@ def test_evaluation_is_divergence_and_agreement_on_the_test_set(task: CircuitImi
         agrees = agrees[:, -1:] if task.scored_positions == "last" else agrees
         assert 0 < agrees.double().mean() < 1
         # A tie within rounding may fall either way.
-        assert found.accuracy[index].item() == pytest.approx(agrees.double().mean().item(), abs=2 / agrees.numel())
+        assert found.metrics["accuracy"][index].item() == pytest.approx(
+            agrees.double().mean().item(), abs=2 / agrees.numel()
+        )
 
 
 def test_the_padding_token_is_never_read() -> None:
@@ -168,7 +170,7 @@ def test_the_padding_token_is_never_read() -> None:
         for token in (0, 13)
     ]
     for left, right in zip(packed[0].chunks, packed[1].chunks, strict=True):
-        assert torch.equal(left.target_log_probs, right.target_log_probs)
+        assert torch.equal(left.targets, right.targets)
         assert torch.equal(left.prefixes.tokens, right.prefixes.tokens)
 
 
@@ -244,7 +246,7 @@ def test_training_lowers_the_divergence(trainable: Trainable) -> None:
     run = train(spec, device="cpu", progress=False)
     untrained = Engine([spec], CPU).test()
     assert run.test_loss < 0.2 * untrained.loss.item()
-    assert run.test_accuracy > untrained.accuracy.item() + 0.3
+    assert run.test_accuracy > untrained.metrics["accuracy"].item() + 0.3
     ignorant = target_statistics(target_of(task), task.test_set().tokens[:1000, :3]).kl_from_mean
     assert run.test_loss < 0.5 * ignorant, "it has learned more than the mean prediction"
     assert plain_divergence(run.model, task, task.test_set()).item() == pytest.approx(run.test_loss, rel=1e-4)

@@ -11,6 +11,7 @@ from training_references import CPU, TASKS, n_correct, plant, small_run, unstack
 from rtinterp.tasks import Batch
 from rtinterp.training.engine import Engine
 from rtinterp.training.evaluation import evaluate, n_counted
+from rtinterp.training.losses import LOSSES
 from rtinterp.training.packing import Chunk, ChunkLimits, pack
 
 D_VOCAB = 50
@@ -138,9 +139,55 @@ def test_entries_are_the_distinct_tokens_at_positions_of_all_chunks(batches: lis
             assert len(entries) == len(read)
 
 
+def with_targets(batch: Batch, seed: int) -> Batch:
+    """The same sequences, with the last position scored too, and targets that nothing else tells."""
+    scored = batch.scored.clone()
+    scored[::2, -1] = True
+    return Batch(batch.tokens, scored, torch.randint(1000, scored.shape, generator=generator(seed)))
+
+
+@every_limit
+@pytest.mark.parametrize("batches", CASES.values(), ids=CASES)
+def test_targets_stay_with_their_positions(batches: list[Batch], limits: ChunkLimits) -> None:
+    given = [with_targets(batch, seed) for seed, batch in enumerate(batches)]
+    expected = Counter(
+        (model, tuple(batch.tokens[row, : position + 1].tolist()), batch.targets[row, position].item())
+        for model, batch in enumerate(given)
+        for row, position in batch.scored.nonzero().tolist()
+    )
+    assert packed_predictions(pack(given, D_VOCAB, limits).chunks) == expected
+    as_numbers = [Batch(b.tokens, b.scored, torch.stack([b.targets, -b.targets], -1).float()) for b in given]
+    for chunk, of_numbers in zip(pack(given, 50, limits).chunks, pack(as_numbers, 50, limits).chunks, strict=True):
+        assert torch.equal(of_numbers.targets, torch.stack([chunk.targets, -chunk.targets], -1).float())
+
+
+@every_limit
+@pytest.mark.parametrize("batches", CASES.values(), ids=CASES)
+def test_every_vector_is_an_entry_of_its_own(batches: list[Batch], limits: ChunkLimits) -> None:
+    """Even where two are equal; read back through rows and entries, they make the sequences."""
+    given = [with_targets(batch, seed) for seed, batch in enumerate(batches)]
+    as_values = [Batch(torch.stack([b.tokens, -b.tokens], -1).float(), b.scored, b.targets) for b in given]
+    packed = pack(as_values, 2, limits)
+    found: Counter = Counter()
+    for chunk in packed.chunks:
+        entry_at = chunk.prefixes.entry_at
+        for model, row, i in chunk.counted.nonzero().tolist():
+            position = int(chunk.scored_positions[model, row, i])
+            entries = entry_at[model, row, : position + 1]
+            assert packed.entries.positions[model, entries].tolist() == list(range(position + 1))
+            vectors = packed.entries.tokens[model, entries]
+            assert torch.equal(vectors[:, 0], -vectors[:, 1])
+            found[model, tuple(vectors[:, 0].long().tolist()), chunk.targets[model, row, i].item()] += 1
+    assert found == packed_predictions(pack(given, D_VOCAB, limits).chunks)
+    for model, batch in enumerate(given):
+        lengths = [int(row.nonzero().max()) + 1 if row.any() else 0 for row in batch.scored]
+        rows = [int(chunk.prefixes.row_at[model].max()) + 1 for chunk in packed.chunks]
+        assert sum(rows) >= sum(lengths), "nothing is shared"
+
+
 def test_a_score_without_a_target_is_an_error() -> None:
     with pytest.raises(ValueError, match="no token follows"):
-        pack([planted_batch([[0, 0, 1]])], D_VOCAB, LIMITS["default"])
+        planted_batch([[0, 0, 1]])
 
 
 def test_nothing_scored_is_an_error() -> None:
@@ -158,7 +205,7 @@ def test_test_accuracy_is_a_plain_count(task, limits: ChunkLimits, monkeypatch: 
         engine.step()
     expected = [n_correct(unstacked(engine, model), task.test_set()) for model in range(2)]
     assert expected[0] != expected[1]
-    assert engine.test().accuracy.tolist() == pytest.approx([right / n for right, n in expected], abs=1e-6)
+    assert engine.test().metrics["accuracy"].tolist() == pytest.approx([right / n for right, n in expected], abs=1e-6)
 
 
 def test_accuracy_weighs_every_prediction_alike() -> None:
@@ -168,6 +215,7 @@ def test_accuracy_weighs_every_prediction_alike() -> None:
     batches = [Batch(batch.tokens % 4, batch.scored) for batch in batches]
     expected = [n_correct(unstacked(engine, model), batch) for model, batch in enumerate(batches)]
     model = engine.spec.model.stack_model(engine.parameters)
-    got = evaluate(model, pack(batches, D_VOCAB, LIMITS["default"])).accuracy.tolist()
+    packed = pack(batches, D_VOCAB, LIMITS["default"])
+    got = evaluate(model, packed, LOSSES["cross_entropy"], ["accuracy"]).metrics["accuracy"].tolist()
     assert got == pytest.approx([right / n for right, n in expected], abs=1e-6)
     assert all(0 < fraction < 1 for fraction in got)

@@ -31,7 +31,7 @@ from rtinterp.tasks import (
     ParenthesisBalancing,
     Task,
 )
-from rtinterp.tasks.floors import accuracy, scored_answers
+from rtinterp.tasks.floors import accuracy
 from rtinterp.training.capacity import chunk_limits, models_per_stack
 from rtinterp.training.engine import Engine
 from rtinterp.training.packing import ChunkLimits
@@ -216,7 +216,7 @@ def test_a_trained_network_balances_parentheses(cell: str) -> None:
     training = {"n_steps": 150, "batch_size": 128, "n_warmup_steps": 20, "steps_per_evaluation": 50}
     run = train(small_run(task, RecurrentSpec(16, cell=cell), **training), device="cpu", progress=False)
     test_set = task.test_set()
-    answers = scored_answers(test_set)
+    answers = test_set.scored_targets
     majority = max(accuracy(torch.full_like(answers, answer), answers) for answer in range(task.d_vocab))
     assert majority < 0.8
     assert run.test_accuracy > 0.95
@@ -244,7 +244,7 @@ def test_a_frozen_network_memorises_in_its_embeddings() -> None:
     body = RecurrentSpec(64, cell="rnn")
     spec = small_run(task, body, "embeddings", n_steps=200, batch_size=64, learning_rate=1e-2)
     run = train(spec, device="cpu", progress=False)
-    answers = scored_answers(task.test_set())
+    answers = task.test_set().scored_targets
     assert answers.bincount().max() / len(answers) < 0.35
     assert run.test_accuracy > 0.5
     assert set(run.trained) == {"embed.W_E", "unembed.W_U", "unembed.b_U"}

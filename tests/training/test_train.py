@@ -131,7 +131,7 @@ def test_history_has_the_mean_loss_since_the_row_before_and_the_accuracy_then() 
     for _ in range(7):
         engine.step()
         tested.append(engine.test())
-    assert history["test_accuracy"].to_list() == [tested[step - 1].accuracy.item() for step in (3, 6, 7)]
+    assert history["test_accuracy"].to_list() == [tested[step - 1].metrics["accuracy"].item() for step in (3, 6, 7)]
     assert history["test_loss"].to_list() == [tested[step - 1].loss.item() for step in (3, 6, 7)]
     assert tested[-1].loss.item() == pytest.approx(mean_loss(reference, spec.task.test_set()).item(), rel=1e-4)
 

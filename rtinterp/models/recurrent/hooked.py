@@ -41,14 +41,14 @@ class HookedRecurrent(HookedRootModule):
     reaches the layers above and not the later states of its own layer.
     """
 
-    def __init__(self, architecture: RecurrentArchitecture, d_vocab: int, n_ctx: int) -> None:
+    def __init__(self, architecture: RecurrentArchitecture, d_vocab: int, n_ctx: int, d_vocab_out: int) -> None:
         super().__init__()
-        self.cfg = HookedRecurrentConfig(architecture.d_model, architecture.n_layers, d_vocab, d_vocab, n_ctx)
+        self.cfg = HookedRecurrentConfig(architecture.d_model, architecture.n_layers, d_vocab, d_vocab_out, n_ctx)
         self.embed = HookedEmbed(d_vocab, architecture.d_model)
         self.hook_embed = HookPoint()
         self.layers = nn.ModuleList(HookedLayer(architecture) for _ in range(architecture.n_layers))
         self.unembed = nn.ParameterDict(
-            {"W_U": torch.zeros(architecture.d_model, d_vocab), "b_U": torch.zeros(d_vocab)}
+            {"W_U": torch.zeros(architecture.d_model, d_vocab_out), "b_U": torch.zeros(d_vocab_out)}
         )
         self.setup()
 
@@ -57,16 +57,16 @@ class HookedRecurrent(HookedRootModule):
         return self.embed.W_E
 
     @property
-    def W_U(self) -> Float[Tensor, "d_model d_vocab"]:
+    def W_U(self) -> Float[Tensor, "d_model d_vocab_out"]:
         return self.unembed["W_U"]
 
     @property
-    def b_U(self) -> Float[Tensor, " d_vocab"]:
+    def b_U(self) -> Float[Tensor, " d_vocab_out"]:
         return self.unembed["b_U"]
 
     def forward(
         self, input: Int64[Tensor, "batch pos"] | Float[Tensor, "batch pos d_vocab"], stop_at_layer: int | None = None
-    ) -> Float[Tensor, "batch pos d_vocab"] | Float[Tensor, "batch pos d_model"]:
+    ) -> Float[Tensor, "batch pos d_vocab_out"] | Float[Tensor, "batch pos d_model"]:
         """Logits at every position of tokens or real-valued vectors, or what the layer ``stop_at_layer`` would read."""
         x = self.hook_embed(self.embed(input))
         for layer in self.layers[:stop_at_layer]:
@@ -101,6 +101,6 @@ def hooked_recurrent(
     Raises:
         ValueError: the tensors are not those of the model.
     """
-    model = HookedRecurrent(architecture, task.d_vocab, task.n_ctx)
+    model = HookedRecurrent(architecture, task.d_vocab, task.n_ctx, task.d_vocab_out)
     load_exactly(model, tensors)
     return model.to(device).eval()

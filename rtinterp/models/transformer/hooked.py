@@ -24,15 +24,15 @@ def hooked_transformer(
 ) -> HookedTransformer | HookedDecoder:
     """A model with exactly these tensors, by TransformerLens name, and the architecture's attention.
 
-    It is a HookedTransformer where TransformerLens has that class (before 4.0) and it can express the body, and
-    otherwise a HookedDecoder, which has the same parameters and hook points.
+    It is a HookedTransformer where TransformerLens has that class (before 4.0) and it can express the body and read
+    what the task's models read, and otherwise a HookedDecoder, which has the same parameters and hook points.
 
     Raises:
         ValueError: the tensors are not those of the model.
     """
     from rtinterp.models.hooked_decoder import load_exactly
 
-    can_be_theirs = has_hooked_transformer() and architecture.attention == "softmax"
+    can_be_theirs = has_hooked_transformer() and architecture.attention == "softmax" and task.reads == "tokens"
     model = _their_model(task, architecture, device) if can_be_theirs else hooked_decoder(task, architecture, device)
     load_exactly(model, tensors)
     return model.eval()
@@ -81,7 +81,7 @@ def _config_fields(task: Task, architecture: TransformerArchitecture, device: st
         "d_head": architecture.d_head,
         "d_mlp": architecture.d_mlp,
         "d_vocab": task.d_vocab,
-        "d_vocab_out": task.d_vocab,
+        "d_vocab_out": task.d_vocab_out,
         "n_ctx": task.n_ctx,
         "act_fn": "gelu_new",
         "normalization_type": "LN",

@@ -42,7 +42,7 @@ def compute(runs: Sequence[Run]) -> pl.DataFrame:
 
 def _student(run: Run, task: CircuitImitation) -> dict[str, str | int | float]:
     target = {"target_d_model": task.target_d_model}
-    return {**run_columns(run), **target, "test_kl": run.test_loss, "agreement": run.test_accuracy}
+    return {**run_columns(run), **target, "test_kl": run.test_loss, "agreement": run.test_metric("accuracy")}
 
 
 def _target(task: CircuitImitation) -> TargetStatistics:

@@ -57,7 +57,7 @@ def n_scored(run: Run) -> int:
 def exact_match_of(run: Run) -> float:
     """Measure the share of test sequences all of whose scored predictions are right."""
     if n_scored(run) == 1:
-        return run.test_accuracy
+        return run.test_metric("accuracy")
     test_set = run.spec.task.test_set()
     passes = [test_set[start : start + SEQUENCES_PER_PASS] for start in range(0, len(test_set), SEQUENCES_PER_PASS)]
     return sum(exact_match(run.model, batch) * len(batch) for batch in passes) / len(test_set)

@@ -41,7 +41,7 @@ def hyper_parameters(run: Run) -> dict[str, float]:
 def _recalled(run: Run) -> dict[str, float | int | None]:
     """All pairs are tested, so accuracy is the share recalled; a label is one of ``n_keys``."""
     task, spec = task_of(run, Memorization), run.spec
-    n_recalled = round(run.test_accuracy * task.n_keys**2)
+    n_recalled = round(run.test_metric("accuracy") * task.n_keys**2)
     bits = math.log2(task.n_keys) * n_recalled
     n_parameters = n_trainable(task, spec.model, spec.trainable)
     as_in_code = hyper_parameters(run) == MEMORIZATION_IN_CODE
