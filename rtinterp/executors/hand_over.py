@@ -1,4 +1,4 @@
-"""In a worker: train one stack in a process of its own, and try again if that is killed.
+"""A worker trains one stack in a process of its own, and tries again if that is killed.
 
 A process of its own has a main thread that receives signals, memory that ends with it, and its number of threads and
 its GPU from the start; and if it is killed, neither the worker nor the pool of workers is. No torch here.

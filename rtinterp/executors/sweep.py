@@ -186,7 +186,7 @@ def _absolute(corpus: str | None) -> str | None:
 
 
 def name_of(stack: Stack) -> str:
-    """Of a stack, for people: the id of its first run, and how many there are."""
+    """A stack's name, for people: the id of its first run, and how many there are."""
     return stack[0].run_id + (f" and {len(stack) - 1} more seeds" if len(stack) > 1 else "")
 
 

@@ -67,7 +67,7 @@ class Outcome:
 
 
 def to_json(contents: StackTask | Outcome) -> str:
-    """In one line."""
+    """The contents as JSON, in one line."""
     return json.dumps(dataclasses.asdict(contents))
 
 

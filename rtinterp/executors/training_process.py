@@ -54,7 +54,7 @@ def train(task: StackTask) -> Outcome:
 
 
 def describe(error: Exception) -> str:
-    """In one line."""
+    """What an error says, in one line."""
     told = " ".join(str(error).split())
     return told if isinstance(error, ValueError | ArithmeticError | MemoryError) and told else repr(error)
 
@@ -82,7 +82,7 @@ def _train(task: StackTask, deadline: float | None) -> list[RunSpec]:
 
 
 def _stop_after(wait: Callable[[], None]) -> None:
-    """As a time limit or an operator would: training writes a checkpoint before it ends."""
+    """Stop this process, when the wait is over, as a time limit or an operator would: a checkpoint is written first."""
     wait()
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -151,7 +151,7 @@ def checkpointed(folder: Path) -> Iterator[list[RunSpec]]:
 
 
 def _name(specs: Sequence[RunSpec], id_of: Callable[[RunSpec], str]) -> str:
-    """Of a stack's folder, by its run ids."""
+    """The name of a stack's folder, by its run ids."""
     digest = hashlib.sha256("\n".join(map(id_of, specs)).encode()).hexdigest()[:HASH_CHARACTERS]
     return f"{id_of(specs[0].with_seed(0))}-x{len(specs)}-{digest}"
 

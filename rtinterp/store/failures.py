@@ -113,7 +113,7 @@ class Failures:
         return Failure(spec, facts.step, one_line(facts.reason), facts.environment, run_id)
 
     def all(self) -> list[Failure]:
-        """By run id. One that is damaged, or whose task or body is not registered, is left out with a warning."""
+        """The failures, by run id; one that is damaged or not registered here is left out with a warning."""
         found = []
         for run_id in sorted(self.run_ids()):
             try:

@@ -13,7 +13,7 @@ _FLOAT32_PRODUCTS: dict[Precision, str] = {"float32": "highest", "tf32": "high",
 
 
 def body_dtype(precision: Precision) -> torch.dtype:
-    """Of the products between the embeddings; all else is float32."""
+    """The type of the products between the embeddings; all else is float32."""
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 

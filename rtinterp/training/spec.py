@@ -208,7 +208,7 @@ def spec_to_json(spec: RunSpec) -> str:
 
 
 def _to_json(spec: RunSpec, training: Mapping[str, Any]) -> str:
-    """As if the training had these values; without the kept steps where there are none, as in earlier formats."""
+    """The JSON as if the training had these values; kept steps are left out where there are none, as in old formats."""
     fields = dataclasses.asdict(spec)
     fields["training"] |= training
     if fields["training"]["kept_steps"] == "none":

@@ -37,7 +37,7 @@ class RecurrentArchitecture:
 
     @property
     def layer_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of one layer's parameters, under PyTorch's names: ``[gates, d_model]`` and ``[gates]``."""
+        """The shapes of one layer's parameters, under PyTorch's names: ``[gates, d_model]`` and ``[gates]``."""
         n_gates = self.n_gates * self.d_model
         matrices, biases = (n_gates, self.d_model), (n_gates,)
         return {"weight_ih": matrices, "weight_hh": matrices, "bias_ih": biases, "bias_hh": biases}

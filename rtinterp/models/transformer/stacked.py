@@ -36,7 +36,7 @@ class Block:
     def finish(
         self, x: Float[Tensor, "model row d_model"], z: Float[Tensor, "model row d_model"]
     ) -> Float[Tensor, "model row d_model"]:
-        """From the mixed values ``z`` of all heads to the end of the block."""
+        """The residual stream at the end of the block, from the mixed values ``z`` of all heads."""
         x = self.attn_out.added_to(x, z)
         return self.mlp_out.added_to(x, F.gelu(self.mlp_in(self.ln2(x)), approximate="tanh"))
 
