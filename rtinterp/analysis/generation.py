@@ -1,4 +1,4 @@
-"""What a language model writes, and how well it predicts what others wrote (paper, figures 4 and 5)."""
+"""What a language model writes (paper, figure 5)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
-
-from rtinterp.tasks import Batch
 
 if TYPE_CHECKING:
     from rtinterp.models.hooked_model import HookedModel
@@ -53,29 +50,6 @@ def complete(
         logits = _last_logits(model, tokens[:, -max_context:])
         tokens = torch.cat([tokens, _draw(logits, temperature, top_k, generator)], dim=1)
     return tokens
-
-
-@torch.no_grad()
-def nats_per_token(model: HookedModel, batch: Batch) -> float:
-    """Measure the mean cross-entropy of scored predictions, in nats per token; uniform guessing has ``log(d_vocab)``.
-
-    The model runs, with the hooks it has, on slices of the batch whose logits fit into memory.
-
-    Raises:
-        ValueError: the batch scores nothing.
-    """
-    if not batch.scored.any():
-        raise ValueError("no position of the batch is scored; a task's sample() and test_set() score at least one")
-    # Nothing after the last scored position is read.
-    n_pos = int(batch.scored.any(dim=0).nonzero().max()) + 1
-    total = 0.0
-    for rows in _slices(len(batch), n_pos, model.cfg.d_vocab):
-        part = batch[rows]
-        scored = part.scored[:, :n_pos]
-        logits = model(part.tokens[:, :n_pos])[scored]
-        nats = F.cross_entropy(logits.float(), part.scored_targets, reduction="none")
-        total += nats.double().sum().item()
-    return total / int(batch.scored.sum())
 
 
 def _last_logits(model: HookedModel, tokens: Int64[Tensor, "batch pos"]) -> Float[Tensor, "batch d_vocab"]:

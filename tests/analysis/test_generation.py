@@ -1,4 +1,4 @@
-"""Sampling follows the model's distribution; losses are those of the full logits."""
+"""Sampling follows the model's distribution."""
 
 from __future__ import annotations
 
@@ -9,41 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-import torch.nn.functional as F
+from analysis_references import PLANTED
 
-from rtinterp.analysis import complete, generation, nats_per_token
-from rtinterp.models.build import build_model
-from rtinterp.models.transformer.spec import ModelSpec
-from rtinterp.tasks import Batch, DecimalAddition
+from rtinterp.analysis import complete, generation
 
 if TYPE_CHECKING:
     from rtinterp.models.hooked_model import HookedModel
 
-#: Next-token probabilities of a model that looks at nothing; the last token is impossible in practice.
-PLANTED = [0.3, 0.2, 0.15, 0.1, 0.08, 0.06, 0.05, 0.03, 0.02, 0.01, 1e-30]
-
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-@pytest.fixture(scope="module")
-def sharp_model(tiny_model: HookedModel) -> HookedModel:
-    """A model whose next token depends on the tokens before it and where they stand: d_vocab 11, n_ctx 12."""
-    model = copy.deepcopy(tiny_model)
-    for name, parameter in model.named_parameters():
-        noise = torch.randn(parameter.shape, generator=generator(len(name)))
-        parameter.data += (1.0 if name in ("embed.W_E", "pos_embed.W_pos") else 0.2) * noise
-    return model
-
-
-@pytest.fixture(scope="module")
-def planted_model(tiny_model: HookedModel) -> HookedModel:
-    """A model that predicts ``PLANTED`` after everything."""
-    model = copy.deepcopy(tiny_model)
-    model.unembed.W_U.data.zero_()
-    model.unembed.b_U.data = torch.tensor(PLANTED).log()
-    return model
 
 
 def frequencies(model: HookedModel, **how) -> tuple[Counter, int]:
@@ -116,21 +91,6 @@ def test_no_new_tokens_gives_the_prompts(sharp_model: HookedModel) -> None:
     assert torch.equal(complete(sharp_model, prompts, 0, temperature=0), prompts)
 
 
-@pytest.fixture
-def logits_per_call(sharp_model: HookedModel, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many logits each call of a model computes."""
-    seen: list[int] = []
-    forward = type(sharp_model).forward
-
-    def counting(self: HookedModel, tokens: torch.Tensor) -> torch.Tensor:
-        logits = forward(self, tokens)
-        seen.append(logits.numel())
-        return logits
-
-    monkeypatch.setattr(type(sharp_model), "forward", counting)
-    return seen
-
-
 def test_completions_do_not_depend_on_the_slices(
     sharp_model: HookedModel, logits_per_call: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,63 +101,6 @@ def test_completions_do_not_depend_on_the_slices(
     monkeypatch.setattr(generation, "LOGITS_PER_SLICE", 150)
     assert torch.equal(complete(sharp_model, prompts, 5, generator=generator()), whole)
     assert max(logits_per_call) <= 150
-
-
-def batch_of(n: int, n_pos: int = 9) -> Batch:
-    """Random tokens, of which a random half is scored; the last two positions never are."""
-    tokens = torch.randint(0, 11, (n, n_pos), generator=generator(1))
-    scored = torch.rand(n, n_pos, generator=generator(2)) < 0.5
-    scored[:, -2:] = False
-    return Batch(tokens, scored)
-
-
-@torch.no_grad()
-def full_cross_entropy(model: HookedModel, batch: Batch) -> float:
-    losses = F.cross_entropy(model(batch.tokens)[:, :-1].transpose(1, 2), batch.tokens[:, 1:], reduction="none")
-    return losses[batch.scored[:, :-1]].mean().item()
-
-
-@pytest.mark.parametrize(("logits_per_slice", "most"), [(1, 7 * 11), (150, 77), (160, 2 * 77), (10**6, 40 * 77)])
-def test_nats_per_token_is_the_cross_entropy_of_the_full_logits(
-    sharp_model: HookedModel,
-    logits_per_call: list[int],
-    monkeypatch: pytest.MonkeyPatch,
-    logits_per_slice: int,
-    most: int,
-) -> None:
-    batch = batch_of(40)
-    expected = full_cross_entropy(sharp_model, batch)
-    logits_per_call.clear()
-    monkeypatch.setattr(generation, "LOGITS_PER_SLICE", logits_per_slice)
-    assert nats_per_token(sharp_model, batch) == pytest.approx(expected, rel=1e-6)
-    assert max(logits_per_call) == most, "no more than fit, and nothing after the last scored position"
-
-
-def test_nats_per_token_of_the_planted_distribution(planted_model: HookedModel) -> None:
-    tokens = torch.tensor([[5, 0, 3, 9, 1]])
-    scored = torch.tensor([[True, False, True, True, False]])
-    expected = -(math.log(0.3) + math.log(0.01) + math.log(0.2)) / 3
-    assert nats_per_token(planted_model, Batch(tokens, scored)) == pytest.approx(expected, rel=1e-6)
-
-
-def test_nats_per_token_sees_hooks(sharp_model: HookedModel) -> None:
-    with sharp_model.hooks([("ln_final.hook_normalized", lambda normalized, hook: 0 * normalized)]):
-        ablated = nats_per_token(sharp_model, batch_of(10))
-        hooked = full_cross_entropy(sharp_model, batch_of(10))
-    assert ablated == pytest.approx(hooked, rel=1e-6)
-    assert ablated != pytest.approx(nats_per_token(sharp_model, batch_of(10)), rel=1e-3)
-
-
-def test_an_untrained_model_is_about_as_good_as_guessing() -> None:
-    task = DecimalAddition(n_digits=2)
-    nats = nats_per_token(build_model(task, ModelSpec(16), seed=0), task.test_set()[:50])
-    assert nats == pytest.approx(math.log(task.d_vocab), abs=0.1)
-
-
-def test_what_cannot_be_scored_is_refused(sharp_model: HookedModel) -> None:
-    batch = batch_of(3)
-    with pytest.raises(ValueError, match="no position of the batch is scored"):
-        nats_per_token(sharp_model, Batch(batch.tokens, torch.zeros_like(batch.scored)))
 
 
 @pytest.mark.parametrize(

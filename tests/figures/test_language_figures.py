@@ -15,7 +15,7 @@ import torch
 from corpus_references import made_up_corpus
 from sklearn.decomposition import PCA
 
-from rtinterp.analysis import nats_per_token
+from rtinterp.analysis import cross_entropy
 from rtinterp.figures import NoCorpusError
 from rtinterp.models.parameters import POSITIONAL_EMBEDDING, TOKEN_EMBEDDING, UNEMBEDDING
 from rtinterp.papers.random_transformers import FIGURES, PAPER, figure5_completions
@@ -49,7 +49,7 @@ def test_figure_4_shows_the_loss_of_every_width_depth_and_seed(runs_of) -> None:
     of_model = {(d, n, t, s) for d in (8, 16) for n in (2, 3) for t in ("embeddings", "all") for s in (0, 1)}
     assert set(table.select("d_model", "n_layers", "trainable", "seed").iter_rows()) == of_model
     for row, run in zip(table.iter_rows(named=True), runs, strict=True):
-        assert row["test_loss"] == pytest.approx(nats_per_token(run.model, run.spec.task.test_set()), rel=1e-4)
+        assert row["test_loss"] == pytest.approx(cross_entropy(run.model, run.spec.task.test_set()), rel=1e-4)
 
 
 def test_figure_4_floors_are_those_of_counted_tokens(runs_of, corpus: Corpus) -> None:

@@ -14,8 +14,6 @@ from rtinterp.models.regimes import Trainable
 from rtinterp.papers.random_transformers import published
 from rtinterp.training.run import Run
 
-SEQUENCES_PER_PASS = 500
-
 #: Body, size and regime of every column.
 MODELS: dict[str, tuple[str, published.Size, Trainable]] = {
     "random<br>wide": ("transformer", "wide", "embeddings"),
@@ -58,9 +56,7 @@ def exact_match_of(run: Run) -> float:
     """Measure the share of test sequences all of whose scored predictions are right."""
     if n_scored(run) == 1:
         return run.test_metric("accuracy")
-    test_set = run.spec.task.test_set()
-    passes = [test_set[start : start + SEQUENCES_PER_PASS] for start in range(0, len(test_set), SEQUENCES_PER_PASS)]
-    return sum(exact_match(run.model, batch) * len(batch) for batch in passes) / len(test_set)
+    return exact_match(run.model, run.spec.task.test_set())
 
 
 def plot(table: pl.DataFrame) -> go.Figure:
