@@ -132,8 +132,9 @@ def residual_explained_variance(
             are masked out are never read, but later positions see their tokens: pads must come after what is counted.
 
     Returns:
-        one row per site with columns ``site`` ("embedding", "layer 1", ...), ``layer`` (layers passed: 0 for the
-        embedding), ``n_activations``, ``k``, ``share_principal_components`` and ``share_coordinates`` (in [0, 1]).
+        one row per site with columns ``site`` ("embedding", "after layer 0", ...), ``layer`` (the layer that it is
+        after, counted from 0; null for the embedding), ``n_activations``, ``k``, ``share_principal_components`` and
+        ``share_coordinates`` (in [0, 1]).
 
     Raises:
         ValueError: k not in 1..d_model, a mask of another shape than its tokens, fewer than 2 activations, activations
@@ -151,7 +152,9 @@ def residual_explained_variance(
             statistic.update(site_activations)
     if not statistics:
         raise ValueError("batches is empty; pass at least one (tokens, included) pair")
-    return pl.DataFrame([_site_row(layer, statistic, k) for layer, statistic in enumerate(statistics)])
+    layers = (None, *range(model.cfg.n_layers))
+    rows = [_site_row(layer, statistic, k) for layer, statistic in zip(layers, statistics, strict=True)]
+    return pl.DataFrame(rows, schema_overrides={"layer": pl.Int64})
 
 
 @torch.no_grad()
@@ -183,10 +186,10 @@ def _sites(model: HookedModel) -> list[str]:
     return ["blocks.0.hook_resid_pre", *(f"blocks.{layer}.hook_resid_post" for layer in layers)]
 
 
-def _site_row(layer: int, statistic: StreamingCovariance, k: int) -> dict[str, str | int | float]:
+def _site_row(layer: int | None, statistic: StreamingCovariance, k: int) -> dict[str, str | int | float | None]:
     covariance = statistic.covariance
     return {
-        "site": f"layer {layer}" if layer else "embedding",
+        "site": "embedding" if layer is None else f"after layer {layer}",
         "layer": layer,
         "n_activations": statistic.n,
         "k": k,

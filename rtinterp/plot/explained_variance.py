@@ -37,9 +37,6 @@ def explained_variance(table: pl.DataFrame) -> go.Figure:
         raise ValueError("a site has several rows of one model; tell models apart by a column of their names")
     if table["k"].n_unique() != 1:
         raise ValueError(f"the shares are of {sorted(set(table['k']))} directions; draw one number at a time")
-    layer = pl.col("layer")
-    after = pl.format("after layer {}", layer - 1)
-    table = table.with_columns(place=pl.when(layer == 0).then(pl.lit("embedding")).otherwise(after))
     models = table.partition_by(of_models, maintain_order=True) if of_models else [table]
     figure = go.Figure()
     for index, model in enumerate(models):
@@ -47,7 +44,7 @@ def explained_variance(table: pl.DataFrame) -> go.Figure:
         name = ", ".join(str(model[column][0]) for column in of_models)
         for column, kind, dash in KINDS:
             figure.add_scatter(
-                x=model["place"].to_list(),
+                x=model["site"].to_list(),
                 y=model[column].to_list(),
                 name=f"{name}: {kind}" if name else kind,
                 mode="lines+markers",

@@ -85,8 +85,8 @@ def test_table_equals_a_direct_computation(tiny_model, batch):
     tokens, included = batch
     k = 5
     table = residual_explained_variance(tiny_model, [(tokens[:5], included[:5]), (tokens[5:], included[5:])], k)
-    assert table["site"].to_list() == ["embedding", "layer 1", "layer 2"]
-    assert table["layer"].to_list() == [0, 1, 2]
+    assert table["site"].to_list() == ["embedding", "after layer 0", "after layer 1"]
+    assert table["layer"].to_list() == [None, 0, 1]
     assert table["n_activations"].to_list() == [int(included.sum())] * 3
     assert table["k"].to_list() == [k] * 3
     _, cache = tiny_model.run_with_cache(tokens)
@@ -105,7 +105,7 @@ def test_hidden_states_of_a_recurrent_model_reach_the_same_table(batch, cell):
     tokens, included = batch
     model = build_model(ModularAddition(p=11), RecurrentSpec(12, cell=cell), seed=0)
     table = residual_explained_variance(model, [(tokens[:7], included[:7]), (tokens[7:], included[7:])], k=3)
-    assert table["site"].to_list() == ["embedding", "layer 1", "layer 2"]
+    assert table["site"].to_list() == ["embedding", "after layer 0", "after layer 1"]
     assert table["n_activations"].to_list() == [int(included.sum())] * 3
     weights = {name: tensor for name, tensor in model.state_dict().items() if name.startswith("layers")}
     body = {"lstm": torch.nn.LSTM, "rnn": torch.nn.RNN}[cell]

@@ -186,13 +186,14 @@ def test_figure_5_needs_stories_longer_than_a_prompt(runs_of) -> None:
 def test_table_5_is_pca_of_the_windows_without_their_last_token(runs_of) -> None:
     runs = runs_of("table5_language_variance")
     table = TABLE5.compute(runs)
-    assert table["site"].unique(maintain_order=True).to_list() == ["embedding", "layer 1", "layer 2", "layer 3"]
+    sites = ["embedding", "after layer 0", "after layer 1", "after layer 2"]
+    assert table["site"].unique(maintain_order=True).to_list() == sites
     run = runs[0]
     tokens = run.spec.task.test_set().tokens
     _, cache = run.model.run_with_cache(tokens)
     rows = table.filter(pl.col("trainable") == run.spec.trainable, pl.col("seed") == run.spec.seed)
     assert set(rows["n_activations"]) == {15 * len(tokens)}
-    for site, hook in (("embedding", "blocks.0.hook_resid_pre"), ("layer 3", "blocks.2.hook_resid_post")):
+    for site, hook in (("embedding", "blocks.0.hook_resid_pre"), ("after layer 2", "blocks.2.hook_resid_post")):
         activations = cache[hook][:, :-1].flatten(0, 1).double()
         expected = PCA().fit(activations.numpy()).explained_variance_ratio_[:10].sum()
         variances = activations.var(0).sort(descending=True).values

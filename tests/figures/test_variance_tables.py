@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import polars as pl
 import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from rtinterp.papers.random_transformers import FIGURES, table4_explained_variance
+from rtinterp.papers.random_transformers import FIGURES, PAPER, table4_explained_variance
 from rtinterp.tasks import Memorization
 from rtinterp.training.run import Run
 
+SHIPPED = Path(__file__).parents[2] / "figures" / PAPER.name / "data"
 SITES = {
     "embedding": "blocks.0.hook_resid_pre",
-    "layer 1": "blocks.0.hook_resid_post",
-    "layer 2": "blocks.1.hook_resid_post",
+    "after layer 0": "blocks.0.hook_resid_post",
+    "after layer 1": "blocks.1.hook_resid_post",
 }
 
 
@@ -70,3 +72,15 @@ def test_tables_4_and_7_say_which_they_are(runs_of) -> None:
         assert {run.spec.model.d_model for run in runs} == {{4: 24, 7: 16}[number]}
         assert {run.spec.task.name for run in runs} >= {"decimal_addition", "parenthesis_balancing"}
         assert ("memorization" in {run.spec.task.name for run in runs}) == (number == 4)
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if "attention" in name or "variance" in name])
+def test_layers_and_heads_of_shipped_tables_count_from_0(name: str) -> None:
+    table = pl.read_csv(SHIPPED / f"{name}.csv", infer_schema_length=None)
+    of_layer = table.filter(pl.col("layer").is_not_null())
+    assert of_layer["layer"].min() == 0
+    assert (of_layer["layer"] < of_layer["n_layers"]).all()
+    if "site" in table.columns:
+        named = of_layer.select(pl.format("after layer {}", "layer")).to_series()
+        assert of_layer["site"].to_list() == named.to_list()
+        assert set(table.filter(pl.col("layer").is_null())["site"]) == {"embedding"}

@@ -70,7 +70,8 @@ def test_shares_of_any_body_stand_at_its_sites(body: ModelSpec | RecurrentSpec) 
 
 def rows(**columns: object) -> pl.DataFrame:
     share = columns.pop("share", 0.5)
-    table = pl.DataFrame({"site": ["embedding", "layer 1"], "layer": [0, 1], "n_activations": [9, 9], "k": [2, 2]})
+    sites = {"site": ["embedding", "after layer 0"], "layer": [None, 0]}
+    table = pl.DataFrame({**sites, "n_activations": [9, 9], "k": [2, 2]})
     shares = {"share_principal_components": share, "share_coordinates": share / 2}
     return table.with_columns(pl.lit(value).alias(name) for name, value in {**shares, **columns}.items())
 

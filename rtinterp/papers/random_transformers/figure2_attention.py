@@ -31,7 +31,7 @@ def compute(runs: Sequence[Run]) -> pl.DataFrame:
     """Make one row per run, role, model state and attention weight of the example sequence.
 
     ``score`` is the head's mean weight in that role over test sequences. The head of a role is the one that scores
-    highest after training, in the first layer for ``marker`` and in the second for ``retrieval``.
+    highest after training, in layer 0 for ``marker`` and in layer 1 for ``retrieval``.
     """
     return pl.concat(with_run_columns(run, _heads(run)) for run in runs)
 
