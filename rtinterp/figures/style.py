@@ -7,7 +7,8 @@ import re
 import plotly.graph_objects as go
 import polars as pl
 
-from rtinterp.plot.look import COLOURS, FONT, GRID, INK
+from rtinterp.figures.regime_style import regime_name
+from rtinterp.plot.look import FONT, GRID, INK
 
 #: Pixels above the drawing without a subtitle, and per line of it; pixels below the drawing.
 HEADING_HEIGHT = 82
@@ -19,15 +20,6 @@ TABLE_LINE_HEIGHT = 16
 TABLE_CELL_PADDING = 16
 TABLE_LAST_LINE_HEIGHT = 3
 
-REGIME_COLOURS = {"embeddings": COLOURS[0], "all": COLOURS[1]}
-REGIME_NAMES = {
-    "embeddings": "random transformer",
-    "all": "fully trained",
-    "unembedding": "unembedding only",
-    "input_embeddings": "input embeddings only",
-    "token_embedding+unembedding": "token embedding and unembedding",
-}
-SHORT_REGIME_NAMES = {**REGIME_NAMES, "embeddings": "random", "all": "normal"}
 BODY_NAMES = {"transformer": "", "linearised transformer": "linearised", "lstm": "LSTM", "rnn": "RNN"}
 FLOOR_COLOUR = "#999999"
 
@@ -61,7 +53,7 @@ def subtitle(table: pl.DataFrame) -> str:
 
 def model_name(body: str, trainable: str) -> str:
     """Name a model in a word or two, such as ``"random"`` or ``"normal LSTM"``; softmax goes without saying."""
-    return f"{SHORT_REGIME_NAMES[trainable]} {BODY_NAMES.get(body, body)}".strip()
+    return f"{regime_name(trainable, short=True)} {BODY_NAMES.get(body, body)}".strip()
 
 
 def _task_and_budget(table: pl.DataFrame) -> str:

@@ -10,6 +10,7 @@ import polars as pl
 from rtinterp.figures import style
 from rtinterp.figures.curves import add_curve, add_floor, log_axis
 from rtinterp.figures.figure import Figure, run_columns, task_of
+from rtinterp.figures.regime_style import regime_colour, regime_name
 from rtinterp.papers.random_transformers.grid import RANDOM_AND_NORMAL
 from rtinterp.plot.look import axes
 from rtinterp.tasks import LanguageModelling
@@ -41,8 +42,8 @@ def plot(table: pl.DataFrame) -> go.Figure:
     for trainable in RANDOM_AND_NORMAL:
         for n_layers, (dash, symbol) in zip(depths, DEPTH_LOOKS, strict=False):
             runs = table.filter(pl.col("trainable") == trainable, pl.col("n_layers") == n_layers)
-            name = f"{style.REGIME_NAMES[trainable]}, {n_layers} layers"
-            colour = style.REGIME_COLOURS[trainable]
+            name = f"{regime_name(trainable)}, {n_layers} layers"
+            colour = regime_colour(trainable)
             add_curve(figure, runs, "d_model", "test_loss", name=name, colour=colour, dash=dash, symbol=symbol)
     for kind in ("unigram", "bigram"):
         height = table[f"{kind}_entropy"][0]

@@ -18,6 +18,7 @@ from torch import Tensor
 from rtinterp.analysis import complete
 from rtinterp.figures import style
 from rtinterp.figures.figure import Figure, task_of, with_run_columns
+from rtinterp.figures.regime_style import regime_name
 from rtinterp.papers.random_transformers.grid import RANDOM_AND_NORMAL
 from rtinterp.tasks import LanguageModelling
 from rtinterp.tasks.corpus import END_OF_TEXT
@@ -106,7 +107,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
         [_wrapped(f"{prompt}…", PROMPT_CHARACTERS), *(_wrapped(f"…{text}", LINE_CHARACTERS) for text in texts)]
         for prompt, texts in zip(random["prompt"], continuations, strict=True)
     ]
-    header = ["held-out prompt", *(style.REGIME_NAMES[t] for t in RANDOM_AND_NORMAL), "the story itself"]
+    header = ["held-out prompt", *(regime_name(t) for t in RANDOM_AND_NORMAL), "the story itself"]
     figure = style.table_figure(header, rows, list(COLUMN_WIDTHS))
     sampling = f"temperature {first['temperature'][0]:g}, the {first['top_k'][0]} likeliest tokens"
     title = f"Figure 5: completions of seed {first['seed'][0]} ({sampling})"

@@ -12,6 +12,7 @@ from rtinterp.analysis import TargetStatistics, target_statistics
 from rtinterp.figures import style
 from rtinterp.figures.curves import add_curve, log_axis
 from rtinterp.figures.figure import Figure, run_columns, task_of
+from rtinterp.figures.regime_style import regime_colour, regime_name
 from rtinterp.models.build import build_model
 from rtinterp.papers.random_transformers.grid import RANDOM_AND_NORMAL
 from rtinterp.plot.look import INK, axes
@@ -74,7 +75,7 @@ def _add_students(figure: go.Figure, table: pl.DataFrame, column: int) -> None:
     place = {"in_legend": column == 1, "row": 1, "col": column}
     for trainable in RANDOM_AND_NORMAL:
         runs = table.filter(pl.col("trainable") == trainable)
-        name, colour = style.REGIME_NAMES[trainable], style.REGIME_COLOURS[trainable]
+        name, colour = regime_name(trainable), regime_colour(trainable)
         add_curve(figure, runs, "target_d_model", "test_kl", name=name, colour=colour, **place)
     targets = table.unique("target_d_model").sort("target_d_model")
     _add_line(figure, targets, "target_kl_from_mean", IGNORANT, "dot", column, in_legend=column == 1)

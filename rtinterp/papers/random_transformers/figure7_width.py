@@ -13,6 +13,7 @@ from rtinterp.figures import style
 from rtinterp.figures.accuracies import accuracies
 from rtinterp.figures.curves import FLOOR_LABEL
 from rtinterp.figures.figure import Figure
+from rtinterp.figures.regime_style import regime_colour, regime_name
 from rtinterp.papers.random_transformers.grid import RANDOM_AND_NORMAL
 from rtinterp.plot.look import axes
 
@@ -49,7 +50,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
 def _add_task(figure: go.Figure, table: pl.DataFrame, place: dict[str, Any], first: bool) -> None:
     for trainable, side in zip(RANDOM_AND_NORMAL, (-1, 1), strict=True):
         at_width = at_widths(table.filter(pl.col("trainable") == trainable), side)
-        name, colour = style.REGIME_NAMES[trainable], style.REGIME_COLOURS[trainable]
+        name, colour = regime_name(trainable), regime_colour(trainable)
         look = {"name": name, "legendgroup": name, **place}
         figure.add_scatter(
             x=at_width["x"].to_list(), y=at_width["median"].to_list(), mode="lines",

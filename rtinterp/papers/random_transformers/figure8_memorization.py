@@ -10,6 +10,7 @@ import polars as pl
 from rtinterp.figures import style
 from rtinterp.figures.curves import add_floor
 from rtinterp.figures.figure import Figure, with_run_columns
+from rtinterp.figures.regime_style import regime_colour, regime_name
 from rtinterp.papers.random_transformers.scales import MEMORIZATION_IN_CODE
 from rtinterp.papers.random_transformers.table3_memorization import hyper_parameters
 from rtinterp.plot.history import add_run
@@ -32,7 +33,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
     figure = go.Figure()
     for run in table.partition_by("d_model", "trainable", *MEMORIZATION_IN_CODE, "seed", maintain_order=True):
         trainable, rate, seed = (run[column][0] for column in ("trainable", "learning_rate", "seed"))
-        name, colour = f"{style.REGIME_NAMES[trainable]}, learning rate {rate:g}", style.REGIME_COLOURS[trainable]
+        name, colour = f"{regime_name(trainable)}, learning rate {rate:g}", regime_colour(trainable)
         look = {"name": name, "colour": colour, "dash": _dash(rate), "number_format": ".1%"}
         add_run(figure, run["step"].to_list(), run["recall"].to_list(), seed=seed, **look)
     add_floor(figure, table["chance"][0], "chance")

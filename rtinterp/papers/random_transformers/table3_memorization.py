@@ -10,6 +10,7 @@ import polars as pl
 
 from rtinterp.figures import style
 from rtinterp.figures.figure import Figure, run_columns, task_of
+from rtinterp.figures.regime_style import regime_name
 from rtinterp.papers.random_transformers import published
 from rtinterp.papers.random_transformers.scales import MEMORIZATION_IN_CODE, MEMORIZATION_IN_TEXT
 from rtinterp.papers.random_transformers.table6_parameters import n_trainable
@@ -72,7 +73,7 @@ def _row(runs: pl.DataFrame) -> list[str]:
     )
     d_model, rate, decay = (runs[column][0] for column in ("d_model", "learning_rate", "weight_decay"))
     return [
-        style.REGIME_NAMES[runs["trainable"][0]] + style.small(f"width {d_model}, rate {rate:g}, decay {decay:g}"),
+        regime_name(runs["trainable"][0]) + style.small(f"width {d_model}, rate {rate:g}, decay {decay:g}"),
         style.median_and_range(runs["recall"]),
         "" if paper_recall is None else f"{paper_recall * 100:g}",
         style.median_and_range_of(runs["bits_recalled"], ",.0f"),

@@ -7,6 +7,7 @@ import polars as pl
 
 from rtinterp.figures import style
 from rtinterp.figures.figure import Figure
+from rtinterp.figures.regime_style import regime_name
 from rtinterp.papers.random_transformers.table4_explained_variance import compute
 
 KINDS = {"principal_components": "principal components", "coordinates": "neurons"}
@@ -24,7 +25,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
 def _row(table: pl.DataFrame, kind: str, k: int) -> list[str]:
     of_site = table.partition_by("site", maintain_order=True)
     shares = [style.median_and_range(rows[f"share_{kind}"]) for rows in of_site]
-    return [style.REGIME_NAMES[table["trainable"][0]] + style.small(f"top {k} {KINDS[kind]}"), *shares]
+    return [regime_name(table["trainable"][0]) + style.small(f"top {k} {KINDS[kind]}"), *shares]
 
 
 FIGURE = Figure(
