@@ -8,11 +8,15 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from rtinterp.training.cell_progress import CellProgress
 from rtinterp.training.spec import RunSpec
 
 
 class TrainingProgress:
-    """Shows step, loss, test accuracy or loss, and time left of one stack of runs; a context manager."""
+    """Shows step, loss, test accuracy or loss, and time left of one stack of runs; a context manager.
+
+    It is a bar in the terminal, or in the cell of a notebook.
+    """
 
     def __init__(self, spec: RunSpec, n_models: int, shown: bool = True) -> None:
         columns = (
@@ -23,10 +27,13 @@ class TrainingProgress:
             TextColumn("{task.fields[metrics]}"),
             TimeRemainingColumn(compact=True),
         )
-        self._progress = Progress(*columns, console=Console(stderr=True), expand=True, disable=not shown)
+        console = Console(stderr=True)
+        in_terminal = shown and not console.is_jupyter
+        self._progress = Progress(*columns, console=console, expand=True, disable=not in_terminal)
         seeds = f"seed {spec.seed}" if n_models == 1 else f"×{n_models}"
         label = f"{spec.task.name} d{spec.model.d_model} {spec.trainable} {seeds}"
         self._bar = self._progress.add_task(label, total=spec.training.n_steps, metrics="")
+        self._cell = CellProgress(label, spec.training.n_steps) if shown and console.is_jupyter else None
         self._tested = ""
 
     def __enter__(self) -> TrainingProgress:
@@ -37,6 +44,8 @@ class TrainingProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+        if self._cell is not None:
+            self._cell.show()
 
     def update(self, step: int, loss: float, tested: Mapping[str, float | None]) -> None:
         """Show the state after ``step`` steps; what was measured stays until it is measured again.
@@ -49,4 +58,7 @@ class TrainingProgress:
             self._tested = f" test {accuracy:.1%}"
         elif test_loss is not None:
             self._tested = f" test {test_loss:.3g}"
-        self._progress.update(self._bar, completed=step, metrics=f"loss {loss:.3f}{self._tested}")
+        metrics = f"loss {loss:.3f}{self._tested}"
+        self._progress.update(self._bar, completed=step, metrics=metrics)
+        if self._cell is not None:
+            self._cell.update(step, metrics)
