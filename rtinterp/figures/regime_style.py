@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-import zlib
+import hashlib
 
 from rtinterp.models.regimes import TRAINABLE, Trainable
 from rtinterp.plot.look import COLOURS
@@ -42,7 +42,8 @@ def regime_colour(trainable: Trainable) -> str:
     """
     if trainable in _COLOURS:
         return _COLOURS[trainable]
-    hue, share = (half / 2**16 for half in divmod(zlib.crc32(trainable.encode()), 2**16))
+    digest = hashlib.sha256(trainable.encode()).digest()
+    hue, share = (int.from_bytes(part, "big") / 2 ** (8 * len(part)) for part in (digest[:4], digest[4:8]))
     lightness = _LEAST_LIGHTNESS + share * (_MOST_LIGHTNESS - _LEAST_LIGHTNESS)
     red, green, blue = (round(255 * part) for part in colorsys.hls_to_rgb(hue, lightness, _SATURATION))
     return f"#{red:02x}{green:02x}{blue:02x}"

@@ -48,4 +48,4 @@ def test_models_of_any_regime_and_body_are_named() -> None:
 def test_regimes_of_experiments_have_colours_far_apart_and_others_one_that_stays() -> None:
     assert len({regime_colour(trainable) for trainable in TRAINABLE}) == len(TRAINABLE)
     assert len({regime_colour(trainable) for trainable in EVERY_REGIME}) == len(EVERY_REGIME)
-    assert regime_colour("mlp+norms") == "#44891d"
+    assert regime_colour("mlp+norms") == "#749c21"
