@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
@@ -25,7 +25,7 @@ class UnknownNameError(ValueError):
         name: the name.
     """
 
-    def __init__(self, kind: str, name: object, known: Mapping[str, type]) -> None:
+    def __init__(self, kind: str, name: object, known: Collection[str]) -> None:
         near = difflib.get_close_matches(name, known, n=1) if isinstance(name, str) else []
         meant = f"did you mean {near[0]!r}? " if near else ""
         super().__init__(f"unknown {kind} {name!r}; {meant}known: {', '.join(sorted(known))}")

@@ -10,7 +10,6 @@ import tyro
 
 from rtinterp.store import RunStore
 from rtinterp.store.hugging_face import export_gpt2
-from rtinterp.store.names import find_run
 from rtinterp.store.portable import export_run
 
 PROGRAM = "rtinterp export"
@@ -36,7 +35,7 @@ def export(
         runs: the run store.
     """
     store = RunStore(runs)
-    run_id = find_run(run, store.run_ids(), runs)
+    run_id = store.named(run)
     write = export_run if format == "portable" else export_gpt2
     write(store.load(run_id), out, force=force)
     print(f"{run_id} -> {out}")

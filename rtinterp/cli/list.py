@@ -114,13 +114,13 @@ def _write(table: pl.DataFrame, out: Path, force: bool) -> None:
 
 def _print(table: pl.DataFrame) -> None:
     shown = Table(box=None, header_style="bold")
-    for column in ("task", "body", "width", "trainable", "seed", "steps", "test loss", "test accuracy"):
-        shown.add_column(column, justify="left" if column in ("task", "body", "trainable") else "right")
+    for column in ("task", "parameters", "body", "width", "trainable", "seed", "steps", "test loss", "test accuracy"):
+        shown.add_column(column, justify="left" if column in ("task", "parameters", "body", "trainable") else "right")
     shown.add_column("run id", no_wrap=True, overflow="fold")
     for row in table.iter_rows(named=True):
         stopped = "" if row["stopped_at_step"] is None else f"stopped at {row['stopped_at_step']:,} of "
         steps = f"{stopped}{row['n_steps']:,}"
-        cells = (row["task"], row["body"], row["d_model"], row["trainable"], row["seed"], steps)
+        cells = (row["task"], row["task_parameters"], row["body"], row["d_model"], row["trainable"], row["seed"], steps)
         loss, accuracy = row["test_loss"], row["test_accuracy"]
         accuracy = "" if accuracy is None else f"{accuracy:.4f}"
         results = ("", "failed") if row["failure"] else (f"{loss:.4g}", accuracy)

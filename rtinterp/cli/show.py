@@ -11,7 +11,6 @@ import tyro
 
 from rtinterp.cli.curve import text_curve
 from rtinterp.store import RunStore
-from rtinterp.store.names import find_run
 from rtinterp.store.remake import remake_command
 from rtinterp.training.spec import spec_to_json
 
@@ -30,9 +29,7 @@ def show(run: tyro.conf.Positional[str], /, *, runs: Path = Path("runs")) -> Non
         runs: the run store.
     """
     store = RunStore(runs)
-    # Of a run that failed, loading tells the reason.
-    known = sorted({*store.run_ids(), *(failure.run_id for failure in store.failed())})
-    run_id = find_run(run, known, runs)
+    run_id = store.named(run)
     loaded = store.load(run_id)
     print(run_id)
     print(spec_to_json(loaded.spec))

@@ -111,9 +111,9 @@ class StackCheckpoints:
             self._good = [path]
             yield checkpoint
 
-    def has_any(self) -> bool:
-        """Whether there is a checkpoint, sound or not."""
-        return bool(self._files())
+    def newest_step(self) -> int | None:
+        """Finished steps in the newest checkpoint, sound or not; None if there is none."""
+        return max((int(path.name.split("-")[1]) for path in self._files()), default=None)
 
     def remove(self) -> None:
         """The stack is done; what cannot be removed does no harm."""
@@ -143,11 +143,6 @@ def unfinished_stacks(folder: Path, spec: RunSpec | None = None) -> list[list[Ru
     beginning = "" if wanted is None else wanted.id_beginning
     found = (_read_stack(path) for path in paths if path.name.startswith(beginning))
     return [stack for stack in found if stack is not None and wanted in (None, stack[0].with_seed(0))]
-
-
-def checkpointed(folder: Path) -> Iterator[list[RunSpec]]:
-    """Unfinished stacks that have a checkpoint."""
-    return (stack for stack in unfinished_stacks(folder) if StackCheckpoints(folder, stack).has_any())
 
 
 def _name(specs: Sequence[RunSpec], id_of: Callable[[RunSpec], str]) -> str:

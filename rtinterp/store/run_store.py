@@ -12,12 +12,14 @@ import polars as pl
 from rtinterp.store.durable import aside_name, flush_files, flush_folder
 from rtinterp.store.errors import StoreError, explain, one_line
 from rtinterp.store.failures import Failure, Failures
+from rtinterp.store.finding import matching
 from rtinterp.store.former_ids import stored_id
 from rtinterp.store.locks import Locks
-from rtinterp.store.names import no_run
+from rtinterp.store.names import find_run, runs_called
 from rtinterp.store.progress import Progress
 from rtinterp.store.record import StoredRun, read_run, write_run
-from rtinterp.store.table import runs_table
+from rtinterp.store.table import readable, runs_table
+from rtinterp.store.unfinished import UnfinishedRun, unfinished_runs
 from rtinterp.training.run import Run
 from rtinterp.training.spec import RunSpec
 
@@ -60,7 +62,15 @@ class RunStore:
             raise StoreError(f"{self.path}: is a file; a run store is a folder")
 
     def __contains__(self, run: RunSpec | str) -> bool:
-        return (self.id_of(run) if isinstance(run, RunSpec) else run) in self.run_ids()
+        """Whether a run is stored: that of a spec, or the only one of an id or of the beginning of one."""
+        return self.id_of(run) is not None if isinstance(run, RunSpec) else len(runs_called(run, self.run_ids())) == 1
+
+    def __len__(self) -> int:
+        return len(self.run_ids())
+
+    def __repr__(self) -> str:
+        holds = f"{len(self)} run{'s' * (len(self) != 1)}" if self.path.is_dir() else "no such folder"
+        return f"RunStore({str(self.path)!r}: {holds})"
 
     def id_of(self, spec: RunSpec) -> str | None:
         """The id under which the run of a spec is stored, which may be one of the former rule; None if it is not."""
@@ -101,21 +111,71 @@ class RunStore:
         """Load a run, rebuild its body from the seed and verify its fingerprint.
 
         Args:
-            run: its spec or its id.
+            run: its spec or its id, or how its id alone begins; see ``named``.
 
         Raises:
             UnregisteredError: its task or body is not registered in this process.
             StoreError: there is no such run, or it failed, or a file of it is missing, truncated, edited or malformed.
         """
-        run_ids = self.run_ids()
         if isinstance(run, RunSpec):
             run = self.id_of(run) or self.failures.id_of(run) or run.run_id
-        if run not in run_ids:
-            if run in self.failures.run_ids():
-                reason = self.failures.read(run).reason
-                raise StoreError(f"{self.path}: {run} failed: {reason}; --retry-failed trains it again")
-            raise no_run(run, run_ids, self.path)
-        return read_run(self.path / run)
+        run_id = self.named(run)
+        if run_id not in self.run_ids():
+            reason = self.failures.read(run_id).reason
+            raise StoreError(f"{self.path}: {run_id} failed: {reason}; --retry-failed trains it again")
+        return read_run(self.path / run_id)
+
+    def named(self, name: str) -> str:
+        """The id of the run, finished or failed, of which this is the id, or which alone has an id that begins so.
+
+        A beginning ends where a part of the id does, or within the hash at its end: ...-seed5 is not ...-seed50.
+
+        Raises:
+            StoreError: there is no such run, or there are several.
+        """
+        return find_run(name, sorted({*self.run_ids(), *self.failures.run_ids()}), self.path)
+
+    def spec_of(self, name: str) -> RunSpec:
+        """The spec of a finished run, by its id or the beginning of one; no tensors are read.
+
+        Raises:
+            UnregisteredError: its task or body is not registered in this process.
+            StoreError: there is no such run, or its spec is not what was saved.
+        """
+        return self._read_spec(find_run(name, self.run_ids(), self.path))
+
+    def find(
+        self,
+        *,
+        task: object = None,
+        d_model: object = None,
+        trainable: object = None,
+        seed: object = None,
+        body: object = None,
+        **fields: object,
+    ) -> list[str]:
+        """The ids of the runs that are as described, sorted; ``load`` opens one, ``spec_of`` tells its spec.
+
+        Everything is a value or a collection of values, of which a run has one; None for any. A run that was stopped
+        is among them, with an id that says so. A damaged run is left out with a warning, as in ``table``::
+
+            for run_id in store.find(task="modular_addition", p=113, seed=range(3)):
+                run = store.load(run_id)
+
+        Args:
+            task: a name, a class, or a Task with all its parameters.
+            trainable: a set of component groups, in any order and form: names joined by "+".
+            body: a name, a class, or a Body with all its sizes: ``"transformer"``, ``"linearised transformer"``,
+                ``"lstm"``, ``"rnn"`` or what a body of one's own is called.
+            fields: any field of the task, the body or the ``TrainSpec``, such as ``n_steps`` or a task's ``p``.
+
+        Raises:
+            ValueError: no run could have such a field, or nothing is called like that; says what is nearest.
+            TypeError: a value could not be that of any run.
+        """
+        named = {"task": task, "d_model": d_model, "trainable": trainable, "seed": seed, "body": body}
+        wanted = {name: value for name, value in named.items() if value is not None} | fields
+        return matching(dict(readable(self.run_ids(), self._read_spec, stacklevel=3)), wanted)
 
     def missing(self, specs: Iterable[RunSpec], *, retry_failed: bool = False) -> list[RunSpec]:
         """The distinct specs that have no run in the store, in their order; those that failed only to be retried."""
@@ -135,9 +195,17 @@ class RunStore:
         """What every live process is training into this store right now, as of its last heartbeat."""
         return self.locks.in_progress()
 
+    def unfinished(self) -> list[UnfinishedRun]:
+        """The runs that are in training now, or of which a checkpoint waits, by run id.
+
+        A checkpoint is gone on from when the run is asked for again. One that failed is not among them, unless it is
+        being trained again.
+        """
+        return unfinished_runs(self.unfinished_folder, self.in_progress(), self.missing)
+
     def table(self) -> pl.DataFrame:
-        """One row per run; see ``runs_table`` for what is left out, with a warning."""
-        return runs_table((self.path / run_id for run_id in self.run_ids()), stacklevel=3)
+        """One row per run; one that is damaged, or not registered in this process, is left out with a warning."""
+        return runs_table(self.path, self.run_ids(), stacklevel=3)
 
     def _read_spec(self, run_id: str) -> RunSpec:
         """A spec is what its id says, so it is read once."""

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import overload
 
-from rtinterp.store.checkpoints import checkpointed
 from rtinterp.store.resumable import StoreTraining
 from rtinterp.store.run_store import RunStore
 from rtinterp.training.environment import resolve_device
@@ -116,7 +115,7 @@ def _opened(store: object) -> RunStore | None:
 def _what_was_kept(store: RunStore, specs: Sequence[RunSpec]) -> str:
     distinct = set(specs)
     missing = set(store.missing(distinct, retry_failed=True))
-    begun = missing.intersection(spec for stack in checkpointed(store.unfinished_folder) for spec in stack)
+    begun = missing.intersection(run.spec for run in store.unfinished() if run.checkpoint_step is not None)
     checkpoints = f" and {len(begun)} have a checkpoint there" if begun else ""
     stored = f"{len(distinct) - len(missing)} of {len(distinct)} runs are stored in {store.path}"
     return f"{stored}{checkpoints}; the same call or the same command goes on from there"

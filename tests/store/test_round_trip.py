@@ -115,7 +115,8 @@ def test_the_store_lists_what_it_holds(store: RunStore, runs: dict[str, Run]) ->
         run = runs[row["trainable"]]
         assert row == {
             "run_id": run.spec.run_id,
-            "task": "ModularAddition(p=5)",
+            "task": "modular_addition",
+            "task_parameters": "p=5",
             "body": "transformer",
             "d_model": 8,
             "n_layers": 2,
@@ -123,6 +124,7 @@ def test_the_store_lists_what_it_holds(store: RunStore, runs: dict[str, Run]) ->
             "seed": run.spec.seed,
             "n_steps": 4,
             "batch_size": 4,
+            "learning_rate": 1e-2,
             "test_loss": run.test_loss,
             "stopped_at_step": None,
             "test_accuracy": run.test_accuracy,
@@ -138,8 +140,11 @@ def test_a_store_that_is_not_there_is_empty_and_stays_unmade(tmp_path, runs: dic
     assert store.table().is_empty()
     assert store.table().columns == RunStore(tmp_path).table().columns
     assert store.missing([tiny_spec()]) == [tiny_spec()]
-    with pytest.raises(StoreError, match=r"no run 'x' among 0$"):
-        store.load("x")
+    for ask in (store.load, store.named, store.spec_of):
+        with pytest.raises(StoreError, match=r"a/b: there is no such folder, and no run 'x' in it$"):
+            ask("x")
+    assert (store.find(seed=0), store.unfinished(), len(store)) == ([], [], 0)
+    assert repr(store) == f"RunStore('{store.path}': no such folder)"
     assert not (tmp_path / "a").exists()
     folder = store.save(runs["all"])
     assert folder == store.path / runs["all"].spec.run_id
@@ -153,8 +158,8 @@ def test_missing_keeps_the_order_and_drops_duplicates(store: RunStore, runs: dic
 
 def test_an_unknown_id_suggests_the_nearest(store: RunStore, runs: dict[str, Run]) -> None:
     known = runs["all"].spec.run_id
-    with pytest.raises(StoreError, match=f"no run '{known[:-3]}' among 3; did you mean {known}\\?") as error:
-        store.load(known[:-3])
+    with pytest.raises(StoreError, match=f"no run '{known}0' among 3; did you mean {known}\\?") as error:
+        store.load(f"{known}0")
     assert str(store.path) in str(error.value)
     for outside in ("", ".", "..", f"../runs/{known}", "qqqq"):
         with pytest.raises(StoreError, match="no run"):
