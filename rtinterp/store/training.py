@@ -9,6 +9,7 @@ from typing import overload
 from rtinterp.store.resumable import StoreTraining
 from rtinterp.store.run_store import RunStore
 from rtinterp.training.environment import resolve_device
+from rtinterp.training.interruption import TrainingInterrupted
 from rtinterp.training.loop import stacks, train_stack
 from rtinterp.training.run import Run
 from rtinterp.training.snapshot import OnEvaluation
@@ -70,7 +71,7 @@ def train(
         DivergenceError: a loss is not finite, or a gradient has exploded. With a store, the other runs are finished and
             saved first.
         StoreError: the store cannot be read or written, or a run in it is damaged.
-        KeyboardInterrupt: the training was interrupted; the message says what was kept.
+        TrainingInterrupted: a KeyboardInterrupt; the message says what was kept.
     """
     if isinstance(specs, RunSpec):
         return train(
@@ -91,7 +92,7 @@ def train(
             runs = training.train(wanted)
     except KeyboardInterrupt:
         # Its many lines of traceback say nothing, this one says how to go on.
-        raise KeyboardInterrupt(NOTHING_KEPT if opened is None else _what_was_kept(opened, wanted)) from None
+        raise TrainingInterrupted(NOTHING_KEPT if opened is None else _what_was_kept(opened, wanted)) from None
     return [runs[spec] for spec in wanted]
 
 

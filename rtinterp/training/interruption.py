@@ -11,6 +11,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 TERMINATED = 128 + signal.SIGTERM
 
 
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a training; the message says what was kept and how to go on."""
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython asks for the lines that a cell shows: where the training stood in our code helps nobody."""
+        return [f"{KeyboardInterrupt.__name__}: {self}"]
+
+
 class Interruption:
     """Within this context SIGINT and SIGTERM are noted, so that what runs can save its state first; a context manager.
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
 from store_references import same, tiny_spec
+from traitlets.config import Config
 
 from rtinterp.store import RunStore
 from rtinterp.store.training import train
@@ -91,3 +93,21 @@ def test_an_interrupt_without_a_store_says_that_nothing_was_kept(monkeypatch: py
     with pytest.raises(KeyboardInterrupt, match=r'nothing was kept; train\(specs, store="runs"\) keeps') as interrupt:
         train(tiny_spec(), device="cpu", progress=False)
     assert len("".join(traceback.format_exception(interrupt.value)).splitlines()) < 12
+
+
+@pytest.mark.parametrize(
+    ("store", "said"),
+    [("None", "nothing was kept"), ("'runs'", "0 of 1 runs are stored in runs and 1 have a checkpoint there")],
+)
+def test_an_interrupted_cell_shows_what_was_kept_and_nothing_else(
+    store: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    steps_counted(monkeypatch, interrupt_at=2)
+    shell = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
+    shell.user_ns |= {"train": train, "spec": tiny_spec()}
+    cell = shell.run_cell(f"train(spec, store={store}, device='cpu', progress=False)")
+    assert isinstance(cell.error_in_exec, KeyboardInterrupt)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"KeyboardInterrupt: {said}")
