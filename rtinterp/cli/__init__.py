@@ -7,7 +7,6 @@ import contextlib
 import difflib
 import importlib
 import keyword
-import os
 import signal
 import sys
 import threading
@@ -48,8 +47,6 @@ def call(command: str, arguments: Sequence[str] | None = None) -> int:
     """Import and run a command; errors a user can cause end in one line and status 1, SIGINT in 130, SIGTERM in 143."""
     if arguments is None:
         arguments = sys.argv[1:]
-    # Read when pydantic is imported: its own pages help nobody who typed a wrong width.
-    os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
     try:
         module = command + "_" * keyword.iskeyword(command)
         with _plain_warnings(), _termination():

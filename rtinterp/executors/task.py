@@ -7,12 +7,11 @@ import json
 from typing import Literal
 
 from pydantic import TypeAdapter
-from pydantic.dataclasses import dataclass
 
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class StackTask:
     """One stack to train.
 
@@ -49,7 +48,7 @@ class StackTask:
     modules: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class Outcome:
     """How the training of a stack ended.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Body(abc.ABC):
-    """A kind of body with its sizes. Subclasses are frozen pydantic dataclasses; ``register_body`` makes one known.
+    """A kind of body with its sizes. Subclasses are ``strict`` dataclasses; ``register_body`` makes one known.
 
     A body is a function of its fields and the seed. It reads the sum of the embeddings and writes what the unembedding
     reads; their tensors are among its parameters, under the names in ``rtinterp.models.parameters``.

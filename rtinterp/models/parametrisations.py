@@ -14,13 +14,12 @@ from typing import Annotated, ClassVar
 
 from jaxtyping import Float
 from pydantic import BeforeValidator, Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from rtinterp.models.initial_values import Normal, Orthonormal
 from rtinterp.models.parameters import POSITIONAL_EMBEDDING, TOKEN_EMBEDDING, UNEMBEDDING, Parameter, matrix
 from rtinterp.registry import Registry
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 
 
 def _sorted(names: object) -> object:
@@ -32,7 +31,7 @@ TensorNames = Annotated[tuple[str, ...], BeforeValidator(_sorted), Field(min_len
 
 
 class Parametrisation(abc.ABC):
-    """How some tensors of a model are made of leaves. Subclasses are frozen pydantic dataclasses.
+    """How some tensors of a model are made of leaves. Subclasses are ``strict`` dataclasses.
 
     The names of leaves and of fixed tensors begin with the parametrisation's own, and a dot.
 
@@ -81,7 +80,7 @@ class Parametrisation(abc.ABC):
         return plain | {name: self.effective(name, held) for name in self.tensors}
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class LowRank(Parametrisation):
     """W = A B of rank at most ``rank``.
 
@@ -117,7 +116,7 @@ class LowRank(Parametrisation):
         return held[f"{self.name}.{name}.A"] @ held[f"{self.name}.{name}.B"]
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class RandomSubspace(Parametrisation):
     """The d_model axis of W lies in the span of fixed random orthonormal directions; what trains are the coordinates.
 

@@ -20,12 +20,11 @@ from typing import Annotated, Literal
 import safetensors
 import safetensors.torch
 from pydantic import Field, TypeAdapter
-from pydantic.dataclasses import dataclass
 
 from rtinterp.store.durable import aside_name, flush_files, flush_folder, sha256, write_durably
 from rtinterp.store.errors import StoreError, explain
 from rtinterp.store.files import read_file
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 from rtinterp.training.checkpoint import Checkpoint, CheckpointFacts
 from rtinterp.training.spec import RunSpec, spec_from_json, spec_to_json
 
@@ -38,7 +37,7 @@ HASH_CHARACTERS = 12
 _CHECKPOINT_NAME = re.compile(r"step-(\d{12})-([0-9a-f]{64})\.safetensors")
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class StackFacts:
     """Contents of stack.json: the runs are ``spec``, as its canonical JSON, with each of the seeds."""
 

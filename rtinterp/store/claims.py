@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import TypeAdapter
-from pydantic.dataclasses import dataclass
 
 from rtinterp.store.owner import Owner, is_dead
 from rtinterp.store.progress import Progress
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 
 #: A claim from another machine that has not changed for so long is stale.
 STALE_SECONDS = 120.0
@@ -20,7 +19,7 @@ STALE_SECONDS = 120.0
 LONGEST_LOOK = 15.0
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class ClaimFacts:
     """Contents of a claim; ``beat`` differs every time it is renewed."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pydantic
 
+from rtinterp.strict import faults
+
 #: Of a message or a name that comes from a file or a user.
 MAX_CHARACTERS = 400
 
@@ -31,8 +33,7 @@ def one_line(text: object) -> str:
 def explain(error: BaseException) -> str:
     """What is wrong with a file, from what a parser says about it."""
     if isinstance(error, pydantic.ValidationError):
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        return one_line("; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found[:3]))
+        return one_line(faults(error))
     if isinstance(error, OSError):
         return one_line(error.strerror or error)
     return one_line(error)

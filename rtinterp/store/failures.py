@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
-from pydantic.dataclasses import dataclass
 
 from rtinterp.store.contents import parse_spec
 from rtinterp.store.durable import write_durably
 from rtinterp.store.errors import StoreError, UnregisteredError, UnregisteredRunWarning, explain, one_line
 from rtinterp.store.files import read_file
 from rtinterp.store.former_ids import stored_id
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 from rtinterp.training.environment import Environment
 from rtinterp.training.spec import RunSpec, spec_to_json
 
@@ -46,7 +45,7 @@ class Failure:
         return self.recorded_as or self.spec.run_id
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class FailureFacts:
     """Contents of the file; ``spec`` is its canonical JSON."""
 

@@ -10,16 +10,14 @@ import socket
 import uuid
 from pathlib import Path
 
-from pydantic.dataclasses import dataclass
-
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 PID_NAMESPACE = Path("/proc/self/ns/pid")
 _TAG = re.compile(r"(?P<place>[0-9a-f]{12})\.(?P<pid>\d{1,10})\.(?P<started>\d{0,20})")
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class Owner:
     """A process.
 

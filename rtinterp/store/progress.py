@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic.dataclasses import dataclass
-
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class Progress:
     """One stack that a process is training right now.
 

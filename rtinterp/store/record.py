@@ -27,7 +27,6 @@ import polars as pl
 import safetensors.torch
 from jaxtyping import Float32
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from rtinterp.store import contents, sizes
@@ -36,7 +35,7 @@ from rtinterp.store.durable import sha256
 from rtinterp.store.errors import StoreError, explain, one_line
 from rtinterp.store.files import check_folder, read_file
 from rtinterp.store.strict_json import make, parse_json
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 from rtinterp.training.environment import Environment
 from rtinterp.training.run import Run, stopped_run_id
 from rtinterp.training.spec import RunSpec
@@ -52,7 +51,7 @@ KEPT_FILE = "kept.safetensors"
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class Record:
     """Contents of run.json; ``stopped_at_step`` is None for a finished run."""
 

@@ -11,13 +11,13 @@ from jaxtyping import Int64
 from pydantic import Field
 from torch import Tensor
 
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 from rtinterp.tasks import draws
 from rtinterp.tasks.base import FIXED_SEED, N_TEST_SEQUENCES, LossName, Task, check_sample_size
 from rtinterp.tasks.batch import Batch
 
 
-@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
+@strict
 class CircuitImitation(Task):
     """Uniform random tokens, and a random target transformer whose next-token distribution is to be matched.
 
@@ -34,7 +34,7 @@ class CircuitImitation(Task):
         scored_positions: where the KL is taken: at the "last" position (official code) or at "all".
 
     Raises:
-        pydantic.ValidationError: a value is out of range, or the width is not a multiple of the heads.
+        ValueError: a value is out of range, or the width is not a multiple of the heads.
     """
 
     name: ClassVar[str] = "circuit_imitation"

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 
 #: Ends every document: a line of its own in a text file, the one special token in a vocabulary.
 END_OF_TEXT = "<|endoftext|>"
@@ -34,12 +33,12 @@ HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 HOW_TO_GET_ONE = "download the data set's train and valid .txt files and pass the folder that holds them with --corpus"
 
 
-@dataclass(frozen=True, eq=False, repr=False, config=STRICT)
+@strict(eq=False, repr=False)
 class Corpus:
     """The documents (stories) of both splits, without separators; equal if the text is.
 
     Raises:
-        pydantic.ValidationError: a split is empty, or not a tuple of strings.
+        ValueError: a split is empty, or not a tuple of strings.
     """
 
     train: Annotated[tuple[str, ...], Field(min_length=1)]

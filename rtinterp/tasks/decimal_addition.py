@@ -7,13 +7,12 @@ from collections.abc import Callable
 from functools import cache
 from typing import Annotated, ClassVar
 
-import pydantic
 import torch
 from jaxtyping import Bool, Int64
 from pydantic import Field
 from torch import Tensor
 
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 from rtinterp.tasks import draws, floors
 from rtinterp.tasks.base import SparePositions
 from rtinterp.tasks.official_list import OfficialListTask
@@ -21,7 +20,7 @@ from rtinterp.tasks.official_list import OfficialListTask
 BASE = 10
 
 
-@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
+@strict
 class DecimalAddition(OfficialListTask, SparePositions):
     """``a + b = sum .`` with numbers written least significant digit first (paper section 3).
 
@@ -35,7 +34,7 @@ class DecimalAddition(OfficialListTask, SparePositions):
         score_first_digit: also score the prediction at ``=``. Tokens and test set stay the same.
 
     Raises:
-        pydantic.ValidationError: if ``n_digits`` is not an int from 2 to 18; one digit makes only 81 sequences.
+        ValueError: if ``n_digits`` is not an int from 2 to 18; one digit makes only 81 sequences.
     """
 
     name: ClassVar[str] = "decimal_addition"

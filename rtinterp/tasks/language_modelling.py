@@ -9,11 +9,10 @@ from typing import Annotated, ClassVar
 import torch
 from jaxtyping import Int64, Integer
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 from rtinterp.tasks import draws, floors
 from rtinterp.tasks.base import N_TEST_SEQUENCES, Task, check_sample_size
 from rtinterp.tasks.batch import Batch
@@ -25,7 +24,7 @@ from rtinterp.tasks.token_stream import check_one_window, token_stream, windows
 CPU = torch.device("cpu")
 
 
-@dataclass(frozen=True, repr=False, config=STRICT)
+@strict(repr=False)
 class LanguageModelling(Task):
     """Packed windows of a corpus such as TinyStories; every token but a window's first is predicted (paper section 3).
 
@@ -40,7 +39,7 @@ class LanguageModelling(Task):
         context_length: tokens per window, 512 in the paper.
 
     Raises:
-        pydantic.ValidationError: the hash is not 64 lower-case hex digits, ``d_vocab`` is less than 257 (256 bytes and
+        ValueError: the hash is not 64 lower-case hex digits, ``d_vocab`` is less than 257 (256 bytes and
             the end of a text), or ``context_length`` is less than 2.
     """
 

@@ -6,19 +6,18 @@ import functools
 import random
 from typing import Annotated, ClassVar
 
-import pydantic
 import torch
 from jaxtyping import Int64
 from pydantic import Field
 from torch import Tensor
 
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 from rtinterp.tasks import draws
 from rtinterp.tasks.base import FIXED_SEED, SparePositions, check_sample_size
 from rtinterp.tasks.batch import Batch
 
 
-@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
+@strict
 class Memorization(SparePositions):
     """``[x, y, label]``; the label is scored, and test set and training set are the same (paper section 3).
 
@@ -29,7 +28,7 @@ class Memorization(SparePositions):
         n_keys: number of first keys, of second keys and of labels, 512 in the paper.
 
     Raises:
-        pydantic.ValidationError: if ``n_keys`` is not an int from 2 to 2048.
+        ValueError: if ``n_keys`` is not an int from 2 to 2048.
     """
 
     name: ClassVar[str] = "memorization"

@@ -6,13 +6,12 @@ import functools
 import random
 from typing import Annotated, ClassVar
 
-import pydantic
 import torch
 from jaxtyping import Bool, Int64
 from pydantic import Field
 from torch import Tensor
 
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 from rtinterp.tasks import draws
 from rtinterp.tasks.base import FIXED_SEED, SparePositions, check_sample_size
 from rtinterp.tasks.batch import Batch
@@ -20,7 +19,7 @@ from rtinterp.tasks.batch import Batch
 TRAIN_SHARE = 0.95
 
 
-@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
+@strict
 class ModularAddition(SparePositions):
     """``[a, b, (a + b) mod p]``; the sum is scored (paper section 3).
 
@@ -31,7 +30,7 @@ class ModularAddition(SparePositions):
         p: the modulus, 199 in the paper.
 
     Raises:
-        pydantic.ValidationError: if ``p`` is not an int from 2 to 1000.
+        ValueError: if ``p`` is not an int from 2 to 1000.
     """
 
     name: ClassVar[str] = "modular_addition"

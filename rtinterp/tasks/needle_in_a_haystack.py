@@ -15,7 +15,7 @@ from jaxtyping import Bool, Int64
 from pydantic import Field
 from torch import Tensor
 
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 from rtinterp.tasks import draws, floors
 from rtinterp.tasks.base import SparePositions
 from rtinterp.tasks.held_out import check_distinct_sequences
@@ -36,7 +36,7 @@ class KeyValuePositions(NamedTuple):
     value: Int64[Tensor, " pair"]
 
 
-@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
+@strict
 class NeedleInAHaystack(OfficialListTask, SparePositions):
     """``m1 c1 .. mk ck mq?`` then ``cq``, which is scored (paper section 3).
 
@@ -48,7 +48,7 @@ class NeedleInAHaystack(OfficialListTask, SparePositions):
         n_values: the number of values, 127 in the paper.
 
     Raises:
-        pydantic.ValidationError: if a parameter is not an int in its range (max_pairs 1 to 200, n_values 2 to 10000),
+        ValueError: if a parameter is not an int in its range (max_pairs 1 to 200, n_values 2 to 10000),
             or if fewer than 100 distinct sequences exist.
     """
 

@@ -7,20 +7,19 @@ from collections.abc import Callable
 from functools import cache
 from typing import Annotated, ClassVar
 
-import pydantic
 import torch
 from jaxtyping import Bool, Int64
 from pydantic import Field
 from torch import Tensor
 
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 from rtinterp.tasks import floors, parenthesis_strings
 from rtinterp.tasks.base import SparePositions
 from rtinterp.tasks.official_list import OfficialListTask
 from rtinterp.tasks.parenthesis_strings import CLOSE, OPEN
 
 
-@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
+@strict
 class ParenthesisBalancing(OfficialListTask, SparePositions):
     """A string of parentheses, ``?``, then the scored answer (paper section 3 and the official generator).
 
@@ -33,7 +32,7 @@ class ParenthesisBalancing(OfficialListTask, SparePositions):
         max_pairs: the most pairs of a balanced string, 30 in the paper.
 
     Raises:
-        pydantic.ValidationError: if ``max_pairs`` is not an int from 3 to 200; below 3 the test set would hold no
+        ValueError: if ``max_pairs`` is not an int from 3 to 200; below 3 the test set would hold no
             balanced string. Below about 10 it has few distinct ones, and the commonest makes up much of it.
     """
 

@@ -8,10 +8,9 @@ from typing import Annotated, Literal, Protocol
 
 from jaxtyping import Shaped
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 from rtinterp.training.run import Run
 
 NotNegative = Annotated[int, Field(ge=0)]
@@ -36,7 +35,7 @@ class EngineState:
     n_places: int
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class Divergence:
     """Why a run cannot be finished.
 
@@ -49,7 +48,7 @@ class Divergence:
     reason: str
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class CheckpointFacts:
     """What a checkpoint holds beside its tensors.
 

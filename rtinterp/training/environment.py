@@ -15,9 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
-from pydantic.dataclasses import dataclass
 
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 from rtinterp.training.spec import RunSpec
 
 GIT_SECONDS = 5.0
@@ -28,7 +27,7 @@ MAX_COMMAND_CHARACTERS = 4_000
 _NO_PROGRAM = ("", "-c", "-m")
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class Environment:
     """Recorded beside a run; it does not enter the run id. What an earlier format version did not record is None.
 

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from jaxtyping import Float
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from rtinterp.models.bodies import BODIES
@@ -20,7 +19,7 @@ from rtinterp.models.parameters import GROUPS, Parameter
 from rtinterp.models.parametrisations import PARAMETRISATIONS, Parametrisation
 from rtinterp.models.regimes import Trainable, canonical, parse, trained_parameters
 from rtinterp.registry import Registry
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 from rtinterp.tasks import TASKS, Task
 from rtinterp.tasks.base import check_judgement
 from rtinterp.training.kept_steps import KeptSteps
@@ -72,7 +71,7 @@ def _trainable_groups(body: Body) -> tuple[str, ...]:
     return tuple(group for group in known if group in trainable)
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class TrainSpec:
     """AdamW with linear warmup, cosine decay to zero and clipping (paper section 3, official code).
 
@@ -115,7 +114,7 @@ class TrainSpec:
         return self
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class RunSpec:
     """Everything that determines a run's result on a kind of device.
 

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from transformer_lens import HookedRootModule
 from transformer_lens.hook_points import HookPoint
@@ -31,7 +30,7 @@ from rtinterp.models.parameters import (
     vector,
 )
 from rtinterp.models.prefixes import Prefixes
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 from rtinterp.tasks import NeedleInAHaystack, Task
 from rtinterp.training.engine import Engine
 from rtinterp.training.flops import step_flops
@@ -83,7 +82,7 @@ class HookedDecay(HookedRootModule):
         return self.hook_hidden(torch.stack(states, 1)) @ self.unembed["W_U"] + self.unembed["b_U"]
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class LinearDecay(Body):
     """A linear recurrent network that forgets at its own rate in every dimension."""
 
@@ -173,7 +172,7 @@ def test_it_has_what_other_bodies_have() -> None:
 
 
 def test_what_is_not_registered_or_not_declared_is_refused() -> None:
-    @dataclass(frozen=True, config=STRICT)
+    @strict
     class Unregistered(LinearDecay):
         name: ClassVar[str] = "unregistered"
 
@@ -181,7 +180,7 @@ def test_what_is_not_registered_or_not_declared_is_refused() -> None:
         RunSpec(TASK, Unregistered(8), TRAINING)
 
     @register_body
-    @dataclass(frozen=True, config=STRICT)
+    @strict
     class Undeclared(LinearDecay):
         name: ClassVar[str] = "undeclared"
         own_groups: ClassVar[frozenset[str]] = frozenset()
@@ -194,7 +193,7 @@ def test_what_is_not_registered_or_not_declared_is_refused() -> None:
 
 
 def test_a_name_is_taken_once() -> None:
-    @dataclass(frozen=True, config=STRICT)
+    @strict
     class Second(LinearDecay):
         name: ClassVar[str] = ModelSpec.name
 

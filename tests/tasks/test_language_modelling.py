@@ -137,13 +137,13 @@ def test_from_corpus_takes_a_corpus_or_its_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"corpus_sha256": "A" * 64}, "corpus_sha256\n.*pattern"),
-        ({"corpus_sha256": "a" * 63}, "corpus_sha256\n.*pattern"),
-        ({"corpus_sha256": "a" * 64 + "\n"}, "corpus_sha256\n.*pattern"),
-        ({}, "corpus_sha256\n.*required"),
-        ({"corpus_sha256": "a" * 64, "d_vocab": 256}, "d_vocab\n.*greater than or equal to 257"),
+        ({"corpus_sha256": "A" * 64}, "corpus_sha256=.*pattern"),
+        ({"corpus_sha256": "a" * 63}, "corpus_sha256=.*pattern"),
+        ({"corpus_sha256": "a" * 64 + "\n"}, "corpus_sha256=.*pattern"),
+        ({}, "corpus_sha256 is missing"),
+        ({"corpus_sha256": "a" * 64, "d_vocab": 256}, "d_vocab=.*greater than or equal to 257"),
         ({"corpus_sha256": "a" * 64, "d_vocab": 300.0}, "valid integer"),
-        ({"corpus_sha256": "a" * 64, "context_length": 1}, "context_length\n.*greater than or equal to 2"),
+        ({"corpus_sha256": "a" * 64, "context_length": 1}, "context_length=.*greater than or equal to 2"),
     ],
 )
 def test_nonsense_is_refused_with_what_is_allowed(parameters: dict, message: str) -> None:

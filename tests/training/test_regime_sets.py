@@ -96,7 +96,7 @@ def test_a_spec_keeps_the_canonical_form() -> None:
         (ModelSpec(8, positions="sinusoidal"), "positional_embedding", "trains nothing of this transformer"),
         (ModelSpec(8), "recurrence", "no component group 'recurrence'"),
         (ModelSpec(8), "embedings", "did you mean 'embeddings'"),
-        (ModelSpec(8), 3, "trainable\n.*valid string"),
+        (ModelSpec(8), 3, "trainable=.*valid string"),
         (ModelSpec(8, n_layers=10**9), "qk", "n_layers=1000000000 is more"),
     ],
     ids=str,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 
 Cell = Literal["lstm", "rnn"]
 
@@ -15,7 +14,7 @@ Cell = Literal["lstm", "rnn"]
 N_GATES: dict[Cell, int] = {"lstm": 4, "rnn": 1}
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class RecurrentArchitecture:
     """A stack of LSTM or RNN layers as PyTorch has them, starting from its default values (baseline of paper table 1).
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from jaxtyping import Float, Float32
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from rtinterp.models.body import Body
@@ -17,7 +16,7 @@ from rtinterp.models.parameters import TOKEN_EMBEDDING, UNEMBEDDING, UNEMBEDDING
 from rtinterp.models.products import BatchSize, Stage
 from rtinterp.models.recurrent.architecture import RecurrentArchitecture
 from rtinterp.models.recurrent.stacked import StackedRecurrent, stack_recurrent
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 from rtinterp.tasks import Task
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 RECURRENCE = "recurrence"
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class RecurrentSpec(RecurrentArchitecture, Body):
     __doc__ = RecurrentArchitecture.__doc__
 

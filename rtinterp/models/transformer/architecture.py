@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
-from pydantic.dataclasses import dataclass
 
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 
 MLP_EXPANSION = 4
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class TransformerArchitecture:
     """A pre-LayerNorm GPT-2 with learned positions, gelu_new, no dropout and an untied unembedding (paper section 3).
 

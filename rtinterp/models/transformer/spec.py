@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from jaxtyping import Float, Float32
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from rtinterp.models.body import Body
@@ -18,14 +17,14 @@ from rtinterp.models.transformer.architecture import TransformerArchitecture
 from rtinterp.models.transformer.parameters import body_parameters, embedding_parameters
 from rtinterp.models.transformer.products import transformer_products
 from rtinterp.models.transformer.stacked import StackedTransformer, stack_transformers
-from rtinterp.strict import STRICT
+from rtinterp.strict import strict
 from rtinterp.tasks import Task
 
 if TYPE_CHECKING:
     from rtinterp.models.hooked_model import HookedModel
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class ModelSpec(TransformerArchitecture, Body):
     __doc__ = TransformerArchitecture.__doc__
 
