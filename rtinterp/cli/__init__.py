@@ -23,7 +23,11 @@ COMMANDS = {
     "sweep": "train the runs of experiments under a time limit, or say what they would cost",
     "figures": "draw figures and tables, training what they need",
 }
+#: As argparse ends.
+WRONG_COMMAND_LINE = 2
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+#: Commands that leave finished runs and checkpoints when they are cut off.
+TRAIN = ("train", "sweep", "figures")
 GOES_ON = "finished runs are stored, the same command goes on from there"
 
 
@@ -35,9 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog="commands:\n" + "\n".join(f"  {name:8} {text}" for name, text in COMMANDS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", metavar="COMMAND", help="one of the commands below; COMMAND --help tells more")
+    parser.add_argument("command", metavar="COMMAND", nargs="?", help="one of those below; COMMAND --help tells more")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return WRONG_COMMAND_LINE
     if options.command not in COMMANDS:
         parser.error(unknown("command", options.command, COMMANDS))
     return call(options.command, options.arguments)
@@ -52,20 +59,25 @@ def call(command: str, arguments: Sequence[str] | None = None) -> int:
         with _plain_warnings(), _termination():
             importlib.import_module(f"rtinterp.cli.{module}").main(arguments)
     except KeyboardInterrupt as interrupt:
-        print(f"interrupted; {str(interrupt) or GOES_ON}", file=sys.stderr)
+        print(_cut_off("interrupted", command, str(interrupt)), file=sys.stderr)
         return INTERRUPTED
     except SystemExit as exit_:
         if exit_.code != TERMINATED:
             raise
-        print(f"terminated; {GOES_ON}", file=sys.stderr)
+        print(_cut_off("terminated", command), file=sys.stderr)
         return TERMINATED
     except BrokenPipeError:
         sys.stderr.close()
         return 1
-    except (ValueError, ArithmeticError, OSError, ImportError) as error:
-        print(f"rtinterp {command}: {error}", file=sys.stderr)
+    except (ValueError, ArithmeticError, MemoryError, OSError, ImportError) as error:
+        print(f"rtinterp {command}: {str(error) or type(error).__name__}", file=sys.stderr)
         return 1
     return 0
+
+
+def _cut_off(how: str, command: str, what_was_kept: str = "") -> str:
+    kept = what_was_kept or (GOES_ON if command in TRAIN else "")
+    return f"{how}; {kept}" if kept else how
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import Literal
 
 import tyro
 
+from rtinterp.cli.options import run_command
 from rtinterp.store import RunStore
 from rtinterp.store.hugging_face import export_gpt2
 from rtinterp.store.portable import export_run
@@ -42,4 +43,4 @@ def export(
 
 
 def main(arguments: Sequence[str]) -> None:
-    tyro.cli(export, args=arguments, prog=PROGRAM)
+    run_command(export, arguments, PROGRAM)

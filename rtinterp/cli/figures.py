@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 
 from rtinterp.cli.chosen import check_scale, chosen
+from rtinterp.cli.options import run_command
 from rtinterp.executors.slurm import SlurmOptions
 from rtinterp.executors.sweep import Sweep, train
 from rtinterp.executors.workers import plan_workers
@@ -101,4 +102,4 @@ def _without_language(papers: Sequence[Paper]) -> list[Paper]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    tyro.cli(figures, args=arguments, prog=PROGRAM)
+    run_command(figures, arguments, PROGRAM)

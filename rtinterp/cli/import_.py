@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tyro
 
+from rtinterp.cli.options import run_command
 from rtinterp.store import RunStore
 from rtinterp.store.portable import import_into
 
@@ -28,4 +29,4 @@ def import_files(files: tyro.conf.Positional[tuple[Path, ...]], /, *, runs: Path
 
 
 def main(arguments: Sequence[str]) -> None:
-    tyro.cli(import_files, args=arguments, prog=PROGRAM)
+    run_command(import_files, arguments, PROGRAM)

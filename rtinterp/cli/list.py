@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rtinterp.cli import unknown
+from rtinterp.cli.options import run_command
 from rtinterp.models.bodies import BODIES
 from rtinterp.models.regimes import canonical
 from rtinterp.store import RunStore
@@ -134,4 +135,4 @@ def _print(table: pl.DataFrame) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    tyro.cli(list_runs, args=arguments, prog=PROGRAM)
+    run_command(list_runs, arguments, PROGRAM)

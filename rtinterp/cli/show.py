@@ -10,6 +10,7 @@ import polars as pl
 import tyro
 
 from rtinterp.cli.curve import text_curve
+from rtinterp.cli.options import run_command
 from rtinterp.store import RunStore
 from rtinterp.store.remake import remake_command
 from rtinterp.training.spec import spec_to_json
@@ -72,4 +73,4 @@ def _number(value: float) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    tyro.cli(show, args=arguments, prog=PROGRAM)
+    run_command(show, arguments, PROGRAM)

@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 
 from rtinterp.cli.chosen import check_scale, chosen
+from rtinterp.cli.options import run_command
 from rtinterp.cli.sweep_plan import print_plan
 from rtinterp.executors.slurm import SlurmOptions
 from rtinterp.executors.sweep import Report, Sweep, train
@@ -144,4 +145,4 @@ def _without_language(wanted: Mapping[Paper, Sequence[str]]) -> dict[Paper, list
 
 
 def main(arguments: Sequence[str]) -> None:
-    tyro.cli(sweep, args=arguments, prog=PROGRAM)
+    run_command(sweep, arguments, PROGRAM)

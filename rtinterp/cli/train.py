@@ -6,13 +6,18 @@ import argparse
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
 from rtinterp.cli import unknown
+from rtinterp.cli.options import run_command
+from rtinterp.models.bodies import BODIES
+from rtinterp.models.body import Body
 from rtinterp.models.parameters import GROUPS
+from rtinterp.models.recurrent.architecture import Cell
+from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.regimes import TRAINABLE, Trainable, canonical
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.store import RunStore
@@ -22,19 +27,10 @@ from rtinterp.tasks import TASKS, LanguageModelling, Task, open_corpus
 from rtinterp.training.spec import RunSpec, TrainSpec
 
 PROGRAM = "rtinterp train"
-#: An option that takes any set of component groups.
-Regime = Annotated[
-    Trainable,
-    PrimitiveConstructorSpec(
-        1, "SET", lambda names: canonical(names[0]), lambda it: isinstance(it, str), lambda it: [it]
-    ),
-    tyro.conf.arg(
-        help=f"which parameters train: {', '.join(TRAINABLE)}, or any of {', '.join(GROUPS)} joined by +; embeddings "
-        "makes a random transformer, all a fully trained one.",
-    ),
-]
 #: Takes a task's place.
 FROM_SPEC = "spec"
+#: What --body calls a recurrent body.
+CELLS = get_args(Cell)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -51,8 +47,43 @@ def main(arguments: Sequence[str]) -> None:
     parsed = parser.parse_args(arguments)
     if parsed.task not in (*TASKS, FROM_SPEC):
         parser.error(unknown("task", parsed.task, (*TASKS, FROM_SPEC)))
-    command = train_specs if parsed.task == FROM_SPEC else _command(TASKS[parsed.task])
-    tyro.cli(command, args=parsed.options, prog=f"{PROGRAM} {parsed.task}", config=(tyro.conf.OmitArgPrefixes,))
+    program = f"{PROGRAM} {parsed.task}"
+    if parsed.task == FROM_SPEC:
+        run_command(train_specs, parsed.options, program)
+        return
+    body, options = _chosen_body(parsed.options, program)
+    run_command(_command(TASKS[parsed.task], body), options, program, prefixes=False)
+
+
+def _chosen_body(options: Sequence[str], program: str) -> tuple[str, list[str]]:
+    """What ``--body`` names, which decides what other options there are, and the other options."""
+    parser = argparse.ArgumentParser(prog=program, add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS)
+    parser.add_argument("--body", default=ModelSpec.name)
+    chosen, others = parser.parse_known_args(options)
+    if chosen.body not in (names := _body_names()):
+        parser.error(unknown("body", chosen.body, names))
+    return chosen.body, ["--cell", chosen.body, *others] if chosen.body in CELLS else others
+
+
+def _body_names() -> list[str]:
+    """What ``--body`` takes: the names of all bodies, but for a recurrent one those of its cells."""
+    return [name for body in BODIES for name in (CELLS if body == RecurrentSpec.name else (body,))]
+
+
+def _regime(body_type: type[Body]) -> Any:
+    """What tyro reads ``--trainable`` as: any set of component groups that the body may have."""
+    own_groups = body_type.own_groups
+    groups = ", ".join((*GROUPS, *sorted(own_groups)))
+    return Annotated[
+        Trainable,
+        PrimitiveConstructorSpec(
+            1, "SET", lambda names: canonical(names[0], own_groups), lambda it: isinstance(it, str), lambda it: [it]
+        ),
+        tyro.conf.arg(
+            help=f"which parameters train: {', '.join(TRAINABLE)}, or any of {groups} joined by +; embeddings makes a "
+            "random model, all a fully trained one.",
+        ),
+    ]
 
 
 def _summary(command: Callable[..., object]) -> str:
@@ -74,12 +105,13 @@ def _language_modelling(
     return LanguageModelling.from_corpus(corpus, d_vocab, context_length)
 
 
-def _command(task_type: type[Task]):
+def _command(task_type: type[Task], body_name: str) -> Callable[..., None]:
     def train_one(
         task: Task,
-        model: ModelSpec,
+        model: Body,
         training: TrainSpec,
-        trainable: Regime = "embeddings",
+        body: str = body_name,
+        trainable: Trainable = "embeddings",
         seed: tuple[int, ...] = (0,),
         runs: Path = Path("runs"),
         device: str | None = None,
@@ -96,8 +128,15 @@ def _command(task_type: type[Task]):
         specs = [RunSpec(task, model, training, trainable, s) for s in seed]
         _train(specs, RunStore(runs), device, retry_failed)
 
-    # tyro resolves annotations by name, and the task's options differ from task to task.
-    train_one.__annotations__["task"] = _options(task_type)
+    body_type = RecurrentSpec if body_name in CELLS else BODIES[body_name]
+    body_help = f"what lies between the embeddings: {', '.join(_body_names())}; each has other model options."
+    # tyro resolves annotations by name, and the options differ from task to task and from body to body.
+    train_one.__annotations__ |= {
+        "task": _options(task_type),
+        "model": body_type,
+        "body": Annotated[str, tyro.conf.arg(metavar="BODY", help=body_help)],
+        "trainable": _regime(body_type),
+    }
     return train_one
 
 

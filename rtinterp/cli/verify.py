@@ -9,6 +9,7 @@ import tyro
 from rich.console import Console
 from rich.progress import track
 
+from rtinterp.cli.options import run_command
 from rtinterp.store.verify import verify
 
 PROGRAM = "rtinterp verify"
@@ -43,4 +44,4 @@ def verify_runs(path: tyro.conf.Positional[Path] = Path("runs"), /) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    tyro.cli(verify_runs, args=arguments, prog=PROGRAM)
+    run_command(verify_runs, arguments, PROGRAM)

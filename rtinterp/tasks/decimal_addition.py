@@ -22,19 +22,19 @@ BASE = 10
 
 @strict
 class DecimalAddition(OfficialListTask, SparePositions):
-    """``a + b = sum .`` with numbers written least significant digit first (paper section 3).
+    """A sum "a + b = sum ." with numbers written least significant digit first (paper section 3).
 
-    Both numbers are uniform among those of ``n_digits`` digits, no leading zero. Digits of the sum have tokens of
+    Both numbers are uniform among those of n_digits digits, no leading zero. Digits of the sum have tokens of
     their own. The sum has n_digits or n_digits + 1 digits; the row is padded to the longer. As in the official code a
     prediction is scored where the *current* token belongs to the answer, so the first digit of the sum is neither
     trained nor scored, and n_digits + 1 predictions are: one of them is the pad after the stop of a shorter sum.
 
     Args:
         n_digits: digits of each summand, 10 in the paper. At most 18, the most whose sum int64 holds.
-        score_first_digit: also score the prediction at ``=``. Tokens and test set stay the same.
+        score_first_digit: also score the prediction at "=". Tokens and test set stay the same.
 
     Raises:
-        ValueError: if ``n_digits`` is not an int from 2 to 18; one digit makes only 81 sequences.
+        ValueError: if n_digits is not an int from 2 to 18; one digit makes only 81 sequences.
     """
 
     name: ClassVar[str] = "decimal_addition"

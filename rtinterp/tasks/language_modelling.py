@@ -29,18 +29,18 @@ class LanguageModelling(Task):
     """Packed windows of a corpus such as TinyStories; every token but a window's first is predicted (paper section 3).
 
     The documents of a split are encoded by a byte-level BPE learned from the training split, joined with
-    ``<|endoftext|>`` after each, and cut at multiples of ``context_length``, so a window may begin and end within a
+    <|endoftext|> after each, and cut at multiples of context_length, so a window may begin and end within a
     story. The task is the corpus by content: an instance can be made, compared and stored without the text, and all
-    that needs the text needs the corpus open (``open_corpus``).
+    that needs the text needs the corpus open (open_corpus).
 
     Args:
-        corpus_sha256: content hash of the corpus, 64 hex digits; ``from_corpus`` fills it in.
+        corpus_sha256: content hash of the corpus, 64 hex digits; from_corpus fills it in.
         d_vocab: number of tokens of the BPE, 10,000 in the paper.
         context_length: tokens per window, 512 in the paper.
 
     Raises:
-        ValueError: the hash is not 64 lower-case hex digits, ``d_vocab`` is less than 257 (256 bytes and
-            the end of a text), or ``context_length`` is less than 2.
+        ValueError: the hash is not 64 lower-case hex digits, d_vocab is less than 257 (256 bytes and
+            the end of a text), or context_length is less than 2.
     """
 
     name: ClassVar[str] = "language_modelling"

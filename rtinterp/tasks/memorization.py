@@ -19,16 +19,16 @@ from rtinterp.tasks.batch import Batch
 
 @strict
 class Memorization(SparePositions):
-    """``[x, y, label]``; the label is scored, and test set and training set are the same (paper section 3).
+    """[x, y, label]; the label is scored, and test set and training set are the same (paper section 3).
 
-    First keys and labels share the tokens ``0 .. n_keys - 1``; second keys are ``n_keys .. 2 n_keys - 1``. Labels are
+    First keys and labels share the tokens 0 .. n_keys - 1; second keys are n_keys .. 2 n_keys - 1. Labels are
     uniform and drawn once, by the official code's fixed seed.
 
     Args:
         n_keys: number of first keys, of second keys and of labels, 512 in the paper.
 
     Raises:
-        ValueError: if ``n_keys`` is not an int from 2 to 2048.
+        ValueError: if n_keys is not an int from 2 to 2048.
     """
 
     name: ClassVar[str] = "memorization"

@@ -21,16 +21,16 @@ TRAIN_SHARE = 0.95
 
 @strict
 class ModularAddition(SparePositions):
-    """``[a, b, (a + b) mod p]``; the sum is scored (paper section 3).
+    """[a, b, (a + b) mod p]; the sum is scored (paper section 3).
 
     All p^2 pairs are shuffled once by the official code's fixed seed; the first 95 % are the training set, the rest
-    the test set, at every ``p`` and for every training seed.
+    the test set, at every p and for every training seed.
 
     Args:
         p: the modulus, 199 in the paper.
 
     Raises:
-        ValueError: if ``p`` is not an int from 2 to 1000.
+        ValueError: if p is not an int from 2 to 1000.
     """
 
     name: ClassVar[str] = "modular_addition"

@@ -38,7 +38,7 @@ class KeyValuePositions(NamedTuple):
 
 @strict
 class NeedleInAHaystack(OfficialListTask, SparePositions):
-    """``m1 c1 .. mk ck mq?`` then ``cq``, which is scored (paper section 3).
+    """Pairs "m1 c1 .. mk ck", a query "mq?", then "cq", which is scored (paper section 3).
 
     The number of pairs k is uniform in 1 .. max_pairs, the k markers are distinct, the values uniform and the queried
     marker one of the k. Token ids: 0 pads, then the values, then the markers, then one query token per marker.

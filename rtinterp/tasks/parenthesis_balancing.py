@@ -21,18 +21,18 @@ from rtinterp.tasks.parenthesis_strings import CLOSE, OPEN
 
 @strict
 class ParenthesisBalancing(OfficialListTask, SparePositions):
-    """A string of parentheses, ``?``, then the scored answer (paper section 3 and the official generator).
+    """A string of parentheses, "?", then the scored answer (paper section 3 and the official generator).
 
     A third of the strings are uniform noise of 1 to 2 max_pairs symbols; the others start out balanced, with 1 to
-    max_pairs pairs, and most of those are then damaged by swaps and flips. The answer is the token of ``)`` for a
-    balanced string and of ``(`` for any other. At other than the paper's size only strings of at least max_pairs
+    max_pairs pairs, and most of those are then damaged by swaps and flips. The answer is the token of ")" for a
+    balanced string and of "(" for any other. At other than the paper's size only strings of at least max_pairs
     symbols are held out: shorter ones are so common that a single one could be a quarter of the test set.
 
     Args:
         max_pairs: the most pairs of a balanced string, 30 in the paper.
 
     Raises:
-        ValueError: if ``max_pairs`` is not an int from 3 to 200; below 3 the test set would hold no
+        ValueError: if max_pairs is not an int from 3 to 200; below 3 the test set would hold no
             balanced string. Below about 10 it has few distinct ones, and the commonest makes up much of it.
     """
 

@@ -79,15 +79,15 @@ class TrainSpec:
         n_steps: optimiser steps.
         batch_size: sequences per step.
         weight_decay: decoupled; not applied to biases and norms.
-        n_warmup_steps: steps of linear warmup, counted within ``n_steps``.
+        n_warmup_steps: steps of linear warmup, counted within n_steps.
         max_grad_norm: gradients are scaled down to this global norm.
         steps_per_evaluation: the test set is measured every so many steps, and after the last. It takes no part in
             equality nor in the run id.
-        kept_steps: at which steps the trained tensors are kept beside those of the end: ``"none"``; ``"log"``, step 0
+        kept_steps: at which steps the trained tensors are kept beside those of the end: "none"; "log", step 0
             (before the first), every power of two and the last; or a tuple of rising steps. It takes no part in
             equality nor in the run id.
-        precision: of matrix products: ``"float32"``; ``"tf32"`` (CUDA), float32 with products rounded to 10 bits; or
-            ``"bfloat16"`` between the embeddings. Embeddings, norms, softmax, recurrent states, logits, optimiser and
+        precision: of matrix products: "float32"; "tf32" (CUDA), float32 with products rounded to 10 bits; or
+            "bfloat16" between the embeddings. Embeddings, norms, softmax, recurrent states, logits, optimiser and
             evaluation are float32 in all three.
 
     Raises:

@@ -20,7 +20,7 @@ class RecurrentArchitecture:
 
     Attributes:
         d_model: width of embeddings and hidden states.
-        cell: ``"lstm"``, or ``"rnn"`` for a plain recurrent network with tanh.
+        cell: "lstm", or "rnn" for a plain recurrent network with tanh.
 
     Raises:
         ValueError: a value is out of range.

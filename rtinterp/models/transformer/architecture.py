@@ -16,17 +16,17 @@ class TransformerArchitecture:
     """A pre-LayerNorm GPT-2 with learned positions, gelu_new, no dropout and an untied unembedding (paper section 3).
 
     Attributes:
-        d_model: width of the residual stream; a multiple of ``n_heads``.
-        init: ``"gpt2"`` scales the two matrices that write to the residual stream by ``1/sqrt(2 n_layers)``, as Hugging
-            Face and so the official code do; ``"paper_text"`` scales ``W_in`` as well, as the paper's text says;
-            ``"imitation_target"`` is the amplified one of circuit imitation: ``W_out`` times 20, queries, keys and
+        d_model: width of the residual stream; a multiple of n_heads.
+        init: "gpt2" scales the two matrices that write to the residual stream by 1/sqrt(2 n_layers), as Hugging
+            Face and so the official code do; "paper_text" scales W_in as well, as the paper's text says;
+            "imitation_target" is the amplified one of circuit imitation: W_out times 20, queries, keys and
             values times 10, the unembedding times 100 / sqrt(d_model).
-        attention: ``"softmax"``, or ``"prefix_sum"`` for the linearised transformer of Table 9: a lower triangle of
+        attention: "softmax", or "prefix_sum" for the linearised transformer of Table 9: a lower triangle of
             ones, not normalised, takes the place of the attention pattern.
-        positions: ``"learned"``, or ``"sinusoidal"`` for a fixed table that no regime trains (official code only).
+        positions: "learned", or "sinusoidal" for a fixed table that no regime trains (official code only).
 
     Raises:
-        ValueError: a value is out of range, or ``d_model`` is not a multiple of ``n_heads``.
+        ValueError: a value is out of range, or d_model is not a multiple of n_heads.
     """
 
     d_model: Annotated[int, Field(ge=1)]
