@@ -16,7 +16,7 @@ PACKAGE = Path(rtinterp.__file__).parent
 
 #: From left to right, as data flows.
 ROOMS = (
-    *("strict", "registry", "tasks", "models", "training", "store", "executors"),
+    *("strict", "cards", "registry", "tasks", "models", "training", "store", "executors"),
     *("analysis", "plot", "figures", "papers", "cli"),
 )
 

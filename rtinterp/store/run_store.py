@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from rtinterp.store.card import store_card
 from rtinterp.store.durable import aside_name, flush_files, flush_folder
 from rtinterp.store.errors import StoreError, explain, one_line
 from rtinterp.store.failures import Failure, Failures
@@ -71,6 +72,9 @@ class RunStore:
     def __repr__(self) -> str:
         holds = f"{len(self)} run{'s' * (len(self) != 1)}" if self.path.is_dir() else "no such folder"
         return f"RunStore({str(self.path)!r}: {holds})"
+
+    def _repr_html_(self) -> str:
+        return store_card(repr(self), self.path, self.run_ids(), self.unfinished())
 
     def id_of(self, spec: RunSpec) -> str | None:
         """The id under which the run of a spec is stored, which may be one of the former rule; None if it is not."""

@@ -9,12 +9,16 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from rtinterp.tasks.batch import Batch
+from rtinterp.cards import Token, card, facts, percent, sequences, text
+from rtinterp.tasks.batch import MAX_POSITIONS, Batch
 
 N_TEST_SEQUENCES = 4000
 
 #: Seed of every fixed choice: the official code calls ``random.seed(12345)`` before it builds a data set.
 FIXED_SEED = 12345
+
+#: Sequences on a card.
+N_EXAMPLES = 3
 
 Reads = Literal["tokens", "values"]
 LossName = Literal["cross_entropy", "kl_divergence", "mean_squared_error"]
@@ -132,12 +136,35 @@ class Task(abc.ABC):
         """
         if tokens.ndim != 1:
             raise ValueError(f"decode takes one sequence, tokens of shape [pos], got shape {list(tokens.shape)}")
-        labels = [(token, self.token_label(token)) for token in tokens.tolist()]
+        labels = zip(tokens.tolist(), self._labels(tokens.tolist()), strict=True)
         return " ".join(label for token, label in labels if token != self.pad_token)
+
+    def _labels(self, tokens: list[int]) -> list[str]:
+        """The printed form of each token of a sequence, where it stands."""
+        return [self.token_label(token) for token in tokens]
 
     def floors(self) -> dict[str, float]:
         """Accuracies, in [0, 1], that need no understanding, chance and simple heuristics, as far as they are known."""
         return {}
+
+    def _repr_html_(self) -> str:
+        described = (type(self).__doc__ or "").partition("\n\n")[0].replace("``", "")
+        sizes = f"{self.d_vocab} {self.reads}, {self.sequence_length} positions"
+        try:
+            batch = self.sample(N_EXAMPLES, torch.Generator().manual_seed(FIXED_SEED))
+            examples = sequences(self._marked(batch, row)[:MAX_POSITIONS] for row in range(N_EXAMPLES))
+            floors = {name: percent(share) for name, share in self.floors().items()}
+        except ValueError as error:  # such as a corpus that is not open
+            return card(repr(self), text(described), text(sizes), text(str(error)))
+        told = facts({"accuracy without understanding": "", **floors}) if floors else ""
+        return card(repr(self), text(described), text(sizes), examples, told)
+
+    def _marked(self, batch: Batch, row: int) -> list[Token]:
+        """One sequence of a batch, without its padding."""
+        if self.reads == "values":
+            return batch.marked(row)
+        shown = zip(batch.marked(row, self._labels), batch.tokens[row].tolist(), strict=True)
+        return [token for token, token_id in shown if token_id != self.pad_token or token.scored]
 
 
 def check_sample_size(n: int) -> None:

@@ -9,6 +9,11 @@ import torch
 from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
+from rtinterp.cards import Token, card, sequences
+
+#: Of a card.
+MAX_SEQUENCES, MAX_POSITIONS, MAX_NUMBERS = 4, 64, 3
+
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
@@ -68,6 +73,24 @@ class Batch:
         expected = self.expected(self.scored.shape[1])
         return expected[self.scored[:, : expected.shape[1]]]
 
+    def marked(self, row: int, labels: Callable[[list[int]], list[str]] | None = None) -> list[Token]:
+        """One sequence as a card shows it.
+
+        Args:
+            labels: the printed forms of the token ids of a sequence; the ids themselves if None.
+        """
+        tokens, n_positions = self.tokens[row].tolist(), self.scored.shape[1]
+        shown = map(_numbers if self.tokens.is_floating_point() else str, tokens) if labels is None else labels(tokens)
+        has_answers = self.targets is not None and not self.targets.is_floating_point()
+        expected = map(str, self.expected(n_positions)[row].tolist()) if has_answers else [""] * n_positions
+        positions = zip(shown, self.scored[row].tolist(), expected, strict=True)
+        return [Token(label, counts, answer if counts else "") for label, counts, answer in positions]
+
+    def _repr_html_(self) -> str:
+        n, n_positions = self.scored.shape
+        title = f"Batch: {n:,} sequences of {n_positions} positions, {int(self.scored.sum()):,} predictions count"
+        return card(title, sequences(self.marked(row)[:MAX_POSITIONS] for row in range(min(n, MAX_SEQUENCES))))
+
     def _with(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The batch of changed tensors, which needs no check: this one had it."""
         batch = object.__new__(Batch)
@@ -75,3 +98,8 @@ class Batch:
             tensor = getattr(self, name)
             object.__setattr__(batch, name, None if tensor is None else change(tensor))
         return batch
+
+
+def _numbers(vector: list[float]) -> str:
+    more = ", …" if len(vector) > MAX_NUMBERS else ""
+    return f"({', '.join(f'{number:.2g}' for number in vector[:MAX_NUMBERS])}{more})"

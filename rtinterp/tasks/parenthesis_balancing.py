@@ -100,14 +100,11 @@ class ParenthesisBalancing(OfficialListTask, SparePositions):
     def _label(self, token: int) -> str:
         return {self.PAD: "pad", OPEN: "(", CLOSE: ")", self.QUERY: "?"}[token]
 
-    def decode(self, tokens: Int64[Tensor, " pos"]) -> str:
-        """Render one sequence as text, as in ``( ) ? yes``; padding is dropped.
-
-        Raises:
-            ValueError: if ``tokens`` is not one-dimensional or holds an id outside the vocabulary.
-        """
-        symbols, query, answer = super().decode(tokens).partition("?")
-        return symbols + query + answer.replace(")", "yes").replace("(", "no")
+    def _labels(self, tokens: list[int]) -> list[str]:
+        """After the query a parenthesis is an answer."""
+        labels = super()._labels(tokens)
+        answer = tokens.index(self.QUERY) + 1 if self.QUERY in tokens else len(tokens)
+        return labels[:answer] + [{"(": "no", ")": "yes"}.get(label, label) for label in labels[answer:]]
 
     def floors(self) -> dict[str, float]:
         """The more frequent answer, the best guess from length and end symbols, and comparing counts alone."""

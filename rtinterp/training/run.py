@@ -11,10 +11,12 @@ import polars as pl
 from jaxtyping import Float
 from torch import Tensor
 
+from rtinterp.cards import card, code, curve, facts, percent, text
 from rtinterp.models.build import hooked_model
 from rtinterp.models.initialisation import initialise
 from rtinterp.training.environment import Environment
 from rtinterp.training.history import test_column
+from rtinterp.training.source import source_of
 from rtinterp.training.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -135,6 +137,36 @@ class Run:
         accuracy = self.test_accuracy
         tested = f"test_loss={self.test_loss:.4g}" if accuracy is None else f"test_accuracy={accuracy:.4f}"
         return f"Run({self.run_id}, {tested})"
+
+    def _repr_html_(self) -> str:
+        """The run as a card: how it ended beside what needs no understanding, its curve, and what makes it again."""
+        task = self.spec.task
+        try:
+            floors = task.floors() if "accuracy" in task.metrics else {}
+        except ValueError:  # such as a corpus that is not open
+            floors = {}
+        device, seconds = self.environment.device, self.environment.duration_seconds
+        took = f"{self.last_step:,} of {self.spec.training.n_steps:,} steps in {seconds:,.0f} s on {device}"
+        compared = {f"without understanding: {name}": percent(share) for name, share in floors.items()}
+        remake = f"train({source_of(self.spec)}, device={self.environment.device_type!r})"
+        return card(self.run_id, text(took), facts(self._measured_last() | compared), self._curve(floors), code(remake))
+
+    def _measured_last(self) -> dict[str, str]:
+        if not self.is_evaluated:
+            return {}
+        last = self.history.drop("step").row(-1, named=True)
+        return {
+            name.replace("_", " "): percent(value) if name == test_column("accuracy") else f"{value:.4g}"
+            for name, value in last.items()
+        }
+
+    def _curve(self, floors: Mapping[str, float]) -> str:
+        """Of the accuracy, with the best floor as a dashed line, or else of the loss."""
+        steps, best = self.history["step"].to_list(), max(floors.values(), default=None)
+        if "accuracy" in self.spec.task.metrics:
+            return curve(steps, self.history[test_column("accuracy")].to_list(), 0, 1, "test accuracy", best)
+        losses = self.history["test_loss"].to_list()
+        return curve(steps, losses, min(losses), max(losses), "test loss") if losses else ""
 
 
 def stopped_run_id(spec: RunSpec, stopped_at_step: int | None) -> str:
