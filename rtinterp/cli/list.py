@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,24 +9,28 @@ from typing import Annotated
 
 import polars as pl
 import tyro
-from rich.console import Console
-from rich.table import Table
 
 from rtinterp.cli import unknown
 from rtinterp.cli.options import run_command
-from rtinterp.models.bodies import BODIES
-from rtinterp.models.regimes import canonical
+from rtinterp.cli.run_listing import print_runs, print_unfinished
 from rtinterp.store import RunStore
 from rtinterp.store.files import holds, write_file
+from rtinterp.store.finding import matching
 from rtinterp.store.table import FAILURE_SCHEMA, failures_table
-from rtinterp.tasks import TASKS
 
 PROGRAM = "rtinterp list"
-BODY_LABELS = ("transformer", "linearised transformer", "lstm", "rnn")
 #: What the columns are called on the screen.
-SHORT_NAMES = {"width": "d_model", "steps": "n_steps", "loss": "test_loss", "accuracy": "test_accuracy"}
+SHORT_NAMES = {
+    "parameters": "task_parameters",
+    "width": "d_model",
+    "steps": "n_steps",
+    "batch": "batch_size",
+    "rate": "learning_rate",
+    "loss": "test_loss",
+    "accuracy": "test_accuracy",
+}
 COLUMNS = (*FAILURE_SCHEMA, *SHORT_NAMES)
-DEFAULT_ORDER = ("task", "body", "d_model", "trainable", "seed")
+DEFAULT_ORDER = ("task", "task_parameters", "body", "d_model", "trainable", "seed")
 
 
 def list_runs(
@@ -35,6 +38,7 @@ def list_runs(
     task: str | None = None,
     width: Annotated[tuple[int, ...], tyro.conf.arg(metavar="WIDTH...")] = (),
     trainable: str | None = None,
+    seed: Annotated[tuple[int, ...], tyro.conf.arg(metavar="SEED...")] = (),
     body: str | None = None,
     min_accuracy: float | None = None,
     max_accuracy: float | None = None,
@@ -44,13 +48,15 @@ def list_runs(
     force: bool = False,
     runs: Path = Path("runs"),
 ) -> None:
-    """List the stored runs, and those that failed with the reason.
+    """List the stored runs, those that failed with the reason, and what is in training or waits to be gone on with.
 
     Args:
         task: only runs of this task, such as modular_addition.
         width: only runs of these widths (d_model).
         trainable: only runs that train this set of parameters, such as embeddings, all or mlp+norms.
-        body: only runs of this kind of model: transformer, linearised transformer, lstm or rnn.
+        seed: only runs of these seeds.
+        body: only runs of this kind of model: transformer, linearised transformer, lstm, rnn or what a body of one's
+            own is called.
         min_accuracy: only runs with at least this test accuracy, from 0 to 1; none whose task has no accuracy.
         max_accuracy: only runs with at most this test accuracy.
         sort: column to sort by, such as accuracy, loss, width, seed, duration_seconds or finished_at.
@@ -59,22 +65,19 @@ def list_runs(
         force: write over a file that is already there.
         runs: the run store.
     """
-    regimes = set() if trainable is None else _regimes(trainable)
-    for kind, name, known in (("task", task, TASKS), ("body", body, BODY_LABELS)):
-        if name is not None and name not in known:
-            raise ValueError(unknown(kind, name, known))
     if sort is not None and sort not in COLUMNS:
         raise ValueError(unknown("column", sort, COLUMNS))
+    given = {"task": task, "d_model": width, "trainable": trainable, "seed": seed, "body": body}
+    wanted = {name: value for name, value in given.items() if value not in (None, ())}
     store = RunStore(runs)
-    table = pl.concat([store.table(), failures_table(store.failed())], how="diagonal").select(*FAILURE_SCHEMA)
-    if table.is_empty():
-        print(f"no runs in {runs}" + ("" if runs.is_dir() else ", which does not exist"))
-        return
+    failures, unfinished = store.failed(), {run.spec.run_id: run for run in store.unfinished()}
+    table = pl.concat([store.table(), failures_table(failures)], how="diagonal").select(*FAILURE_SCHEMA)
+    specs = {failure.run_id: failure.spec for failure in failures}
+    specs |= {run_id: run.spec for run_id, run in unfinished.items()}
+    specs |= {run_id: store.spec_of(run_id) for run_id in table["run_id"] if run_id not in specs}
+    wanted_ids = matching(specs, wanted)
     conditions = [
-        None if task is None else pl.col("run_id").str.starts_with(f"{task}-"),
-        pl.col("d_model").is_in(list(width)) if width else None,
-        None if trainable is None else pl.col("trainable").is_in(regimes),
-        None if body is None else pl.col("body") == body,
+        pl.col("run_id").is_in(wanted_ids),
         None if min_accuracy is None else pl.col("test_accuracy") >= min_accuracy,
         None if max_accuracy is None else pl.col("test_accuracy") <= max_accuracy,
     ]
@@ -83,23 +86,14 @@ def list_runs(
     chosen = chosen.sort(order, descending=descending, nulls_last=True, maintain_order=True)
     if out is not None:
         _write(chosen, out, force)
-    elif chosen.is_empty():
+        return
+    if not chosen.is_empty():
+        print_runs(chosen)
+    elif not table.is_empty():
         print(f"none of the {len(table)} runs in {runs} is like that")
     else:
-        _print(chosen)
-
-
-def _regimes(trainable: str) -> set[str]:
-    """The canonical forms of a set of component groups, of which some are a certain body's alone.
-
-    Raises:
-        ValueError: no body has such groups.
-    """
-    forms: set[str] = set()
-    for body in BODIES.values():
-        with contextlib.suppress(ValueError):
-            forms.add(canonical(trainable, body.own_groups))
-    return forms or {canonical(trainable)}
+        print(f"no finished runs in {runs}" + ("" if runs.is_dir() else ", which does not exist"))
+    print_unfinished(run for run_id, run in unfinished.items() if run_id in wanted_ids)
 
 
 def _write(table: pl.DataFrame, out: Path, force: bool) -> None:
@@ -111,27 +105,6 @@ def _write(table: pl.DataFrame, out: Path, force: bool) -> None:
     if not holds(out, buffer.getvalue()):
         write_file(out, buffer.getvalue(), force=force)
     print(f"{len(table)} runs -> {out}")
-
-
-def _print(table: pl.DataFrame) -> None:
-    shown = Table(box=None, header_style="bold")
-    for column in ("task", "parameters", "body", "width", "trainable", "seed", "steps", "test loss", "test accuracy"):
-        shown.add_column(column, justify="left" if column in ("task", "parameters", "body", "trainable") else "right")
-    shown.add_column("run id", no_wrap=True, overflow="fold")
-    for row in table.iter_rows(named=True):
-        stopped = "" if row["stopped_at_step"] is None else f"stopped at {row['stopped_at_step']:,} of "
-        steps = f"{stopped}{row['n_steps']:,}"
-        cells = (row["task"], row["task_parameters"], row["body"], row["d_model"], row["trainable"], row["seed"], steps)
-        loss, accuracy = row["test_loss"], row["test_accuracy"]
-        accuracy = "" if accuracy is None else f"{accuracy:.4f}"
-        results = ("", "failed") if row["failure"] else (f"{loss:.4g}", accuracy)
-        shown.add_row(*map(str, cells), *results, row["run_id"])
-    console = Console()
-    # Redirected, a row stays one line.
-    console.print(shown) if console.is_terminal else Console(width=400).print(shown)
-    failed = table.filter(pl.col("failure").is_not_null())
-    for run_id, step, reason in failed.select("run_id", "failed_at_step", "failure").iter_rows():
-        print(f"failed at step {step:,}: {run_id}: {reason}")
 
 
 def main(arguments: Sequence[str]) -> None:

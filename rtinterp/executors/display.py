@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -11,11 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from rtinterp.store import RunStore
 from rtinterp.store.progress import Progress as StackProgress
+from rtinterp.training.plain_lines import PlainLines
 from rtinterp.training.spec import RunSpec
 
 SECONDS_PER_LOOK = 1.0
-#: Where the output is no terminal, a line from time to time.
-SECONDS_PER_LINE = 30.0
 
 
 class SweepDisplay:
@@ -34,7 +32,7 @@ class SweepDisplay:
         self._bars = Progress(*columns, console=console, expand=True, disable=not console.is_terminal)
         self._finished = self._bars.add_task("runs", total=len(self._run_ids), metrics="")
         self._of_stack: dict[tuple[str, ...], TaskID] = {}
-        self._line_at = time.monotonic() + SECONDS_PER_LINE
+        self._lines = PlainLines(console)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -61,14 +59,10 @@ class SweepDisplay:
             return
         if self._console.is_terminal:
             self._show(n_finished, stacks)
-        elif time.monotonic() >= self._line_at:
-            self._line_at += SECONDS_PER_LINE
+        else:
             told = "; ".join(f"{_name(stack)}: step {stack.step:,} of {stack.n_steps:,}" for stack in stacks)
-            self._console.print(
-                f"{n_finished} of {len(self._run_ids)} runs finished" + (f"; in training: {told}" if told else ""),
-                highlight=False,
-                soft_wrap=True,
-            )
+            finished = f"{n_finished} of {len(self._run_ids)} runs finished"
+            self._lines.tell(finished + (f"; in training: {told}" if told else ""))
 
     def _show(self, n_finished: int, stacks: Sequence[StackProgress]) -> None:
         self._bars.update(self._finished, completed=n_finished)

@@ -9,13 +9,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rtinterp.training.cell_progress import CellProgress
+from rtinterp.training.plain_lines import PlainLines
 from rtinterp.training.spec import RunSpec
 
 
 class TrainingProgress:
     """Shows step, loss, test accuracy or loss, and time left of one stack of runs; a context manager.
 
-    It is a bar in the terminal, or in the cell of a notebook.
+    It is a bar in the terminal, or in the cell of a notebook; elsewhere a line every so often, and one at the end.
     """
 
     def __init__(self, spec: RunSpec, n_models: int, shown: bool = True) -> None:
@@ -28,12 +29,13 @@ class TrainingProgress:
             TimeRemainingColumn(compact=True),
         )
         console = Console(stderr=True)
-        in_terminal = shown and not console.is_jupyter
-        self._progress = Progress(*columns, console=console, expand=True, disable=not in_terminal)
+        self._progress = Progress(*columns, console=console, expand=True, disable=not (shown and console.is_terminal))
         seeds = f"seed {spec.seed}" if n_models == 1 else f"×{n_models}"
         label = f"{spec.task.name} d{spec.model.d_model} {spec.trainable} {seeds}"
-        self._bar = self._progress.add_task(label, total=spec.training.n_steps, metrics="")
-        self._cell = CellProgress(label, spec.training.n_steps) if shown and console.is_jupyter else None
+        self._label, self._n_steps = label, spec.training.n_steps
+        self._bar = self._progress.add_task(label, total=self._n_steps, metrics="")
+        self._cell = CellProgress(label, self._n_steps) if shown and console.is_jupyter else None
+        self._lines = None if not shown or console.is_terminal or console.is_jupyter else PlainLines(console)
         self._tested = ""
 
     def __enter__(self) -> TrainingProgress:
@@ -46,6 +48,8 @@ class TrainingProgress:
         self._progress.stop()
         if self._cell is not None:
             self._cell.show()
+        if self._lines is not None:
+            self._lines.end()
 
     def update(self, step: int, loss: float, tested: Mapping[str, float | None]) -> None:
         """Show the state after ``step`` steps; what was measured stays until it is measured again.
@@ -62,3 +66,5 @@ class TrainingProgress:
         self._progress.update(self._bar, completed=step, metrics=metrics)
         if self._cell is not None:
             self._cell.update(step, metrics)
+        if self._lines is not None:
+            self._lines.tell(f"{self._label}: step {step:,} of {self._n_steps:,}, {metrics}")

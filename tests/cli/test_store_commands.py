@@ -74,6 +74,7 @@ def damage(runs: Path, spec: RunSpec) -> Path:
         (("--width", "8"), [0, 2, 3]),
         (("--width", "8", "16"), [0, 1, 2, 3]),
         (("--trainable", "all"), [1]),
+        (("--seed", "1", "2"), [1]),
         (("--body", "lstm"), [3]),
         (("--body", "linearised transformer"), [2]),
         (("--task", "modular_addition", "--width", "8"), [0]),
@@ -85,6 +86,13 @@ def test_filters(call, options: tuple[str, ...], expected: list[int]) -> None:
     status, out, err = call("list", *options)
     assert (status, err) == (0, "")
     assert {index for index, spec in enumerate(SPECS) if spec.run_id in out} == set(expected)
+
+
+def test_a_body_of_ones_own_can_be_asked_for(call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ModelSpec, "label", property(lambda body: f"loud values of width {body.d_model}"))
+    status, out, err = call("list", "--body", "loud values of width 8")
+    assert (status, err) == (0, "")
+    assert [spec.run_id in out for spec in SPECS] == [True, False, True, False]
 
 
 def test_filters_by_accuracy_agree_with_the_runs(call, trained: list[Run]) -> None:

@@ -15,9 +15,11 @@ from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.papers.random_transformers.grid import EXPERIMENTS
 from rtinterp.papers.random_transformers.scales import SCALES, ImitationBudget, LanguageBudget, Scale, TaskBudget
 from rtinterp.store import RunStore
+from rtinterp.store.checkpoints import StackCheckpoints
 from rtinterp.store.resumable import train_stack_into
 from rtinterp.tasks import DecimalAddition, Memorization, ModularAddition, NeedleInAHaystack, ParenthesisBalancing
 from rtinterp.training import peak
+from rtinterp.training.checkpoint import Checkpoint, CheckpointFacts
 from rtinterp.training.spec import RunSpec, TrainSpec
 
 TRAINING = TrainSpec(n_steps=2, batch_size=8, n_warmup_steps=1)
@@ -63,6 +65,20 @@ def test_a_minute_that_is_too_short_leaves_the_rest(tmp_path: Path, capsys: pyte
     assert sweep("figure3", "--minutes", "1e-9", runs=tmp_path) == 0
     assert "0 runs trained, 1 left" in capsys.readouterr().err
     assert RunStore(tmp_path).run_ids() == []
+
+
+def test_it_says_how_many_checkpoints_wait(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    store = RunStore(tmp_path)
+    specs = EXPERIMENTS["table2"](SCALES["tiny"], 2, None)
+    for n_steps_done, stack in ((1, specs[:2]), (None, specs[2:4])):
+        checkpoints = StackCheckpoints(store.unfinished_folder, stack)
+        checkpoints.begin()
+        if n_steps_done is not None:
+            facts = CheckpointFacts(1, ("a", "b"), "cpu", n_steps_done, (0, 0), 8, 8, 1.0, {})
+            checkpoints.save(Checkpoint(facts, {}))
+    assert sweep("table2", "--seeds", "2", "--minutes", "1e-9", runs=tmp_path) == 0
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "of what is left, 2 have a checkpoint; the same command goes on from there"
 
 
 def test_a_limit_of_time_keeps_a_little_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from executor_references import stack
 from rich.console import Console
 
-from rtinterp.executors import display
 from rtinterp.executors.display import SweepDisplay
 from rtinterp.store.progress import Progress
+from rtinterp.training import plain_lines
 
 SPECS = [*stack((0, 1)), *stack(trainable="all")]
 IDS = [spec.run_id for spec in SPECS]
@@ -54,8 +55,8 @@ def test_elsewhere_there_is_a_line_now_and_then(store: Store, monkeypatch: pytes
     shown = SweepDisplay(store, SPECS, console)
     shown.look()
     assert console.file.getvalue() == ""
-    now = shown._line_at
-    monkeypatch.setattr(display.time, "monotonic", lambda: now)
+    now = time.monotonic() + plain_lines.SECONDS_PER_LINE
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     shown.look()
     shown.look()
     name = "modular_addition-d16-embeddings-seed0 and 1 more seeds"
