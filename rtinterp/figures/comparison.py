@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import polars as pl
 
 from rtinterp.figures import style
+from rtinterp.figures.html_tables import html_table
 
 NAME = "paper_vs_ours"
 
@@ -33,15 +34,15 @@ class Published:
 
 
 class Item(NamedTuple):
-    """What is compared, the rows and the column that have our values, and what the paper says."""
+    """What is measured, the rows and the column that have our values, and what the paper says, if it gives a number."""
 
     quantity: str
     runs: pl.DataFrame
     column: str
-    paper: float | str
+    paper: float | str = ""
 
 
-#: A comparison makes items of the table of one figure.
+#: What is compared or claimed makes items of the table of one figure.
 Compare: TypeAlias = Callable[[pl.DataFrame], Iterable[Item]]
 
 SCHEMA = {
@@ -68,15 +69,20 @@ def paper_vs_ours(compared: Mapping[str, Compare], tables: Mapping[str, pl.DataF
         compared: by figure name.
         tables: by figure name; those without a published counterpart are passed over.
     """
-    items = [item for name, compare in compared.items() if name in tables for item in compare(tables[name])]
-    return pl.DataFrame([_row(item) for item in items], schema=SCHEMA)
+    return summaries(item for name, compare in compared.items() if name in tables for item in compare(tables[name]))
 
 
-def as_html(table: pl.DataFrame) -> str:
-    """Write the rows of ``paper_vs_ours`` as an HTML table."""
-    head = "".join(f"<th>{title}</th>" for title in READABLE)
-    body = "\n".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in _readable(table))
-    return f"<table>\n<tr>{head}</tr>\n{body}\n</table>"
+def summaries(items: Iterable[Item]) -> pl.DataFrame:
+    """Make one row per item that has runs: their median and range, and what they are."""
+    return pl.DataFrame([_row(item) for item in items if len(item.runs)], schema=SCHEMA)
+
+
+def as_html(table: pl.DataFrame, label: str) -> str:
+    """Write the rows of ``paper_vs_ours`` or of ``summaries`` as an HTML table, called ``label``."""
+    header, rows = ["quantity: model", *READABLE[1:]], list(_readable(table))
+    filled = [column for column, cells in enumerate(zip(*rows, strict=True)) if any(cells)]
+    header, *rows = ([html.escape(cells[column]) for column in filled] for cells in (header, *rows))
+    return html_table(header, rows, label)
 
 
 def as_markdown(table: pl.DataFrame) -> str:

@@ -106,7 +106,7 @@ def _write(
     note = write_images({out / one.paper.name / one.figure.name: one.drawing for one in drawn})
     if note:
         console.print(f"No PNG and SVG images: {note}. The HTML pages are complete.")
-    console.print(f"All figures: {write_index(drawn, comparisons, out, has_images=note is None)}")
+    console.print(f"All figures: {write_index(drawn, comparisons, out)}")
     return True
 
 

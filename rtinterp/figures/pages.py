@@ -1,26 +1,29 @@
-"""The page that lists every figure that was drawn, paper by paper, and compares them with what the papers report."""
+"""The page of everything that was drawn: what is claimed, the papers' numbers beside ours, and every figure."""
 
 from __future__ import annotations
 
 import html
 import itertools
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
+from string import Template
 from typing import NamedTuple
 
 import plotly.graph_objects as go
 import polars as pl
 
+from rtinterp.figures.claims import Finding, findings
 from rtinterp.figures.comparison import NAME, as_html
 from rtinterp.figures.figure import Figure
+from rtinterp.figures.fluid import fluid, subtitle_of
+from rtinterp.figures.html_tables import markup, table_of
 from rtinterp.figures.paper import Paper
-from rtinterp.figures.render import DATA_FOLDER, IMAGE_FORMATS
+from rtinterp.figures.render import DATA_FOLDER, IMAGE_FORMATS, write_aside
 
 INDEX_FILE = "index.html"
-IFRAME_MARGIN = 20
-#: Of a drawing that does not set its own, in pixels; plotly's.
-DEFAULT_WIDTH, DEFAULT_HEIGHT = 700, 450
 
 
 class Drawn(NamedTuple):
@@ -47,83 +50,134 @@ def command_of(drawn: Drawn) -> str:
     return f"{command} --only {drawn.figure.name}"
 
 
-def write_index(
-    drawn: Sequence[Drawn], comparisons: Mapping[str, pl.DataFrame], out: Path, *, has_images: bool
-) -> Path:
-    """Write one page with every figure drawn, under its paper: caption, command, links; then the paper beside ours.
+def write_index(drawn: Sequence[Drawn], comparisons: Mapping[str, pl.DataFrame], out: Path) -> Path:
+    """Write the page, which links what is there of each figure's files, and needs the plotly.min.js of ``write_html``.
 
     Args:
+        drawn: all figures that it shows, those of a paper in a row.
         comparisons: by name of the paper.
     """
-    path = out / INDEX_FILE
-    sections = "\n".join(_sections(drawn, comparisons, has_images))
-    path.write_text(_PAGE.format(sections=sections), encoding="utf-8")
-    return path
+    papers = {paper: list(of) for paper, of in itertools.groupby(drawn, key=lambda one: one.paper)}
+    sections = [*_claims(papers), *_comparisons(papers, comparisons), _list(papers), *_papers(papers, out)]
+    parts = files("rtinterp.figures") / "page"
+    style, script, page = (parts.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js", "html"))
+    text = Template(page).substitute(style=style, script=script, sections="\n".join(sections))
+    return write_aside(out / INDEX_FILE, lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def _sections(drawn: Sequence[Drawn], comparisons: Mapping[str, pl.DataFrame], has_images: bool) -> Iterator[str]:
-    for paper, of_paper in itertools.groupby(drawn, key=lambda one: one.paper):
-        yield _PAPER.format(name=paper.name, title=html.escape(paper.title))
-        yield from (_section(one, has_images) for one in of_paper)
-        comparison = comparisons[paper.name]
-        if len(comparison):
-            yield _COMPARISON.format(paper=paper.name, name=NAME, table=as_html(comparison), data=DATA_FOLDER)
+def _claims(papers: Mapping[Paper, Sequence[Drawn]]) -> Iterator[str]:
+    found = {
+        paper: list(findings(paper.claims, {one.figure.name: one.table for one in of_paper}))
+        for paper, of_paper in papers.items()
+    }
+    if not any(found.values()):
+        return
+    yield '<section id="claims">\n<h2>What is claimed, and what comes out</h2>'
+    for paper, of_paper in found.items():
+        if of_paper:
+            items = "\n".join(_claim(paper, finding) for finding in of_paper)
+            yield f'<h3>{html.escape(paper.title)}</h3>\n<ol class="claims">\n{items}\n</ol>'
+    yield "</section>"
 
 
-def _section(drawn: Drawn, has_images: bool) -> str:
-    name, folder, layout = drawn.figure.name, drawn.paper.name, drawn.drawing.to_dict()["layout"]
-    files = {"interactive": f"{name}.html", "table (csv)": f"{DATA_FOLDER}/{name}.csv"}
-    if has_images:
-        files |= {kind.upper(): f"{name}.{kind}" for kind in IMAGE_FORMATS}
-    links = (f'<a href="{folder}/{file}">{text}</a>' for text, file in files.items())
-    return _SECTION.format(
-        name=name,
-        folder=folder,
-        title=html.escape(drawn.figure.title),
-        caption=drawn.figure.caption,
-        command=html.escape(command_of(drawn)),
-        links=" · ".join(links),
-        width=layout.get("width", DEFAULT_WIDTH) + IFRAME_MARGIN,
-        height=layout.get("height", DEFAULT_HEIGHT) + IFRAME_MARGIN,
+def _claim(paper: Paper, finding: Finding) -> str:
+    claim = finding.claim
+    title = html.escape(paper.figures[claim.figure].title)
+    return _CLAIM.format(
+        published=html.escape(claim.published),
+        sentence=markup(finding.sentence("<b>{}</b>")),
+        name=claim.figure,
+        title=title,
+        csv=f"{paper.name}/{DATA_FOLDER}/{claim.figure}.csv",
+        rows=as_html(finding.rows, f"Rows of {title}"),
     )
 
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>rtinterp figures</title>
-<style>
-body {{ font: 16px/1.5 Helvetica, Arial, sans-serif; color: #222; }}
-body {{ max-width: 1120px; margin: 2em auto; padding: 0 1em; }}
-iframe {{ border: 0; max-width: 100%; }}
-section {{ border-top: 1px solid #e6e6e6; margin-top: 2em; }}
-table {{ border-collapse: collapse; font-size: 13px; }}
-td, th {{ border: 1px solid #e6e6e6; padding: 0.2em 0.5em; text-align: left; }}
-code {{ background: #f5f5f5; padding: 0.1em 0.3em; }}
-</style>
-</head>
-<body>
-<h1>Random transformers, opened up</h1>
-<p>Scale, sizes, budgets, seeds and device stand under each title, the command that makes a figure below it.</p>
-{sections}
-</body>
-</html>
-"""
+def _comparisons(papers: Mapping[Paper, Sequence[Drawn]], comparisons: Mapping[str, pl.DataFrame]) -> Iterator[str]:
+    compared = [paper for paper in papers if len(comparisons[paper.name])]
+    if not compared:
+        return
+    yield f'<section id="comparison">\n{_COMPARISON_HEADING}'
+    for paper in compared:
+        title = html.escape(paper.title)
+        table = as_html(comparisons[paper.name], f"{title}: the paper beside ours")
+        yield f'<h3 id="{paper.name}-{NAME}">{title}</h3>\n{table}'
+        yield f'<p class="files"><a href="{paper.name}/{DATA_FOLDER}/{NAME}.csv">table (csv)</a></p>'
+    yield "</section>"
 
-_PAPER = """<h2 id="{name}">{title}</h2>"""
 
-_SECTION = """<section id="{name}">
-<h3>{title}</h3>
-<p>{caption}</p>
-<iframe src="{folder}/{name}.html" width="{width}" height="{height}" loading="lazy" title="{title}"></iframe>
-<p>{links}<br><code>{command}</code></p>
+def _list(papers: Mapping[Paper, Sequence[Drawn]]) -> str:
+    """Jump to any figure."""
+    lines = ['<nav id="figures" aria-labelledby="figures-title">\n<h2 id="figures-title">Figures and tables</h2>']
+    for paper, of_paper in papers.items():
+        lines.append(f'<h3><a href="#{paper.name}">{html.escape(paper.title)}</a></h3>\n<ul>')
+        lines += (f'<li><a href="#{one.figure.name}">{html.escape(one.figure.title)}</a></li>' for one in of_paper)
+        lines.append("</ul>")
+    return "\n".join([*lines, "</nav>"])
+
+
+def _papers(papers: Mapping[Paper, Sequence[Drawn]], out: Path) -> Iterator[str]:
+    for paper, of_paper in papers.items():
+        yield f'<section id="{paper.name}">\n<h2>{html.escape(paper.title)}</h2>'
+        yield from (_section(one, out) for one in of_paper)
+        yield "</section>"
+
+
+def _section(drawn: Drawn, out: Path) -> str:
+    name, folder, title = drawn.figure.name, drawn.paper.name, html.escape(drawn.figure.title)
+    names = {"interactive": f"{name}.html", "table (csv)": f"{DATA_FOLDER}/{name}.csv"}
+    names |= {kind.upper(): f"{name}.{kind}" for kind in IMAGE_FORMATS}
+    there = {text: f"{folder}/{file}" for text, file in names.items() if (out / folder / file).is_file()}
+    links = (f'<a href="{file}" aria-label="{title}: {text}">{text}</a>' for text, file in there.items())
+    subtitle = subtitle_of(drawn.drawing)
+    image = f'<noscript><img src="{there["PNG"]}" alt="{_words(drawn)}"></noscript>' if "PNG" in there else ""
+    return _SECTION.format(
+        name=name,
+        title=title,
+        caption=drawn.figure.caption,
+        standing=f'<p class="standing">{markup(subtitle)}</p>\n' if subtitle else "",
+        drawing=table_of(drawn.drawing, drawn.figure.title) or _plot(drawn) + image,
+        links=" · ".join(links),
+        command=html.escape(command_of(drawn)),
+    )
+
+
+def _plot(drawn: Drawn) -> str:
+    """The place of a plot, and what plotly.js draws there."""
+    json, wide, narrow = fluid(drawn.drawing)
+    return _PLOT.format(words=_words(drawn), wide=wide, narrow=narrow, json=json)
+
+
+def _words(drawn: Drawn) -> str:
+    """What a plot is to those who do not see it."""
+    caption = html.unescape(re.sub(r"<[^>]*>", "", drawn.figure.caption))
+    return html.escape(f"{drawn.figure.title}. {caption}")
+
+
+_COMPARISON_HEADING = """<h2>The paper beside ours</h2>
+<p class="note">What a paper reports, for its own sizes and budgets, beside the median of our runs, minimum to maximum.
+Read smaller scales as another experiment than the paper's.</p>"""
+
+_CLAIM = """<li>
+<p class="published">{published}</p>
+<p>{sentence} <a href="#{name}">{title}</a></p>
+<details>
+<summary>The rows behind it</summary>
+{rows}
+<p class="files"><a href="{csv}">all rows (csv)</a></p>
+</details>
+</li>"""
+
+_SECTION = """<section class="figure" id="{name}" aria-labelledby="{name}-title">
+<h3 id="{name}-title">{title}</h3>
+<p class="caption">{caption}</p>
+{standing}<figure aria-labelledby="{name}-title">
+{drawing}
+</figure>
+<p class="files">{links}<span class="up"> · <a href="#figures">list of figures</a></span><br>
+<code>{command}</code></p>
 </section>"""
 
-_COMPARISON = """
-<section id="{paper}-{name}">
-<h3>The paper beside ours</h3>
-<p>What the paper reports, for its own sizes and budgets, beside the median of our runs, minimum to maximum. Read
-smaller scales as another experiment than the paper's. <a href="{paper}/{data}/{name}.csv">table (csv)</a></p>
-{table}
-</section>"""
+_PLOT = """<div class="plot" role="img" style="--wide-height: {wide}px; --narrow-height: {narrow}px"
+ aria-label="{words}"></div>
+<script type="application/json">{json}</script>"""

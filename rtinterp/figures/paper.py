@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from rtinterp.figures.claims import Claim
 from rtinterp.figures.comparison import Compare
 from rtinterp.figures.figure import Figure
 from rtinterp.tasks import Corpus
@@ -37,6 +38,7 @@ class Paper:
         scales: its sizes and budgets by name, the smallest first; experiments take one of them.
         on_language: the names of the experiments that need a corpus.
         compared: how the tables of some figures are compared with what the paper reports, by figure name.
+        claims: what it claims, and which rows of the tables bear on it, the most important first.
         cost: what the paper's own experiments took.
     """
 
@@ -47,6 +49,7 @@ class Paper:
     scales: Mapping[str, Any]
     on_language: Collection[str] = ()
     compared: Mapping[str, Compare] = dataclasses.field(default_factory=dict)
+    claims: Sequence[Claim] = ()
     cost: str = ""
 
     def needs_corpus(self, figure: Figure) -> bool:

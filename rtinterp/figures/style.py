@@ -92,6 +92,8 @@ def finish_with(figure: go.Figure, title: str, text: str, *, width: int, height:
             "pad": {"t": 16},
             "font": {"size": 17},
         },
+        # A page that has room for it writes the subtitle itself.
+        meta={"subtitle": text},
         font={"family": FONT, "size": 12, "color": INK},
         paper_bgcolor="white",
         plot_bgcolor="white",

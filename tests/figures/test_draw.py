@@ -48,8 +48,8 @@ def test_drawing_writes_tables_pages_and_an_index_whose_links_exist(
         assert (out / PAPER.name / f"{name}.html").stat().st_size < 2**20, "plotly.js is shared"
     targets = Links((out / "index.html").read_text()).targets
     assert {f"{PAPER.name}/{name}.html" for name in FIGURES} <= set(targets)
-    assert all((out / target).is_file() for target in targets)
-    assert (out / PAPER.name / "plotly.min.js").is_file()
+    assert all((out / target).is_file() for target in targets if not target.startswith("#"))
+    assert (out / "plotly.min.js").is_file()
     assert "No PNG and SVG images" in capsys.readouterr().err
 
 

@@ -58,7 +58,7 @@ def test_the_widest_models_of_the_better_depth_stand_for_language() -> None:
 def test_both_renderings_hold_every_row() -> None:
     table = runs("gradient_symmetricity", [0.3, 0.5]).with_columns(distance_irrelevance=pl.lit(0.9))
     found = paper_vs_ours(COMPARED, {"figure3_embeddings": table})
-    for text in (as_html(found), as_markdown(found)):
+    for text in (as_html(found, "measures"), as_markdown(found)):
         assert "0.4 (0.3 to 0.5)" in text
         assert "p = 13" in text
         assert "1,500 steps × 7" in text

@@ -2,7 +2,7 @@
 
 - ``grid``: the paper's experiments: which runs each needs.
 - ``scales``: task sizes, widths and budgets.
-- ``published`` and ``comparison``: the paper's numbers, and how they stand beside ours.
+- ``published``, ``comparison`` and ``claims``: the paper's numbers and claims, and how they stand beside ours.
 - ``figure*`` and ``table*``: a module for each figure and table, under the paper's own number.
 """
 
@@ -24,6 +24,7 @@ from rtinterp.papers.random_transformers import (
     table7_explained_variance,
     table9_linearised,
 )
+from rtinterp.papers.random_transformers.claims import CLAIMS
 from rtinterp.papers.random_transformers.comparison import COMPARED
 from rtinterp.papers.random_transformers.grid import EXPERIMENTS, ON_LANGUAGE
 from rtinterp.papers.random_transformers.scales import SCALES
@@ -57,5 +58,6 @@ PAPER = Paper(
     scales=SCALES,
     on_language=ON_LANGUAGE,
     compared=COMPARED,
+    claims=CLAIMS,
     cost="about 154 V100-days",
 )
