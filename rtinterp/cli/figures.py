@@ -18,6 +18,7 @@ from rtinterp.executors.sweep import Sweep, train
 from rtinterp.executors.workers import plan_workers
 from rtinterp.figures import NoCorpusError, Paper
 from rtinterp.figures.draw import draw, redraw
+from rtinterp.figures.stored_tables import written_tables
 from rtinterp.store import RunStore
 from rtinterp.tasks import open_corpus
 from rtinterp.training.environment import resolve_device
@@ -70,6 +71,7 @@ def figures(
     store = RunStore(runs)
     text = None if corpus is None else open_corpus(corpus)
     if scale is None:
+        _check_folders(papers, runs, out)
         redraw(papers, [store, RunStore(SHIPPED_RUNS)], out, corpus=text)
         return
     if not only and text is None:
@@ -81,6 +83,23 @@ def figures(
         wanted = Sweep(store, specs, resolved, corpus=corpus, retry_failed=retry_failed)
         _train_in_processes(wanted, workers)
     draw(papers, store, out, scale=scale, n_seeds=n_seeds, corpus=text, device=device, retry_failed=retry_failed)
+
+
+def _check_folders(papers: Sequence[Paper], runs: Path, out: Path) -> None:
+    """Tell which of the folders that are drawn from are not there.
+
+    Raises:
+        ValueError: nothing is there.
+    """
+    missing = [folder for folder in (runs, SHIPPED_RUNS) if not folder.is_dir()]
+    need_runs = any(figure.experiment is not None for paper in papers for figure in paper.figures.values())
+    if need_runs and len(missing) == 2 and not any(written_tables(paper.figures, out / paper.name) for paper in papers):
+        raise ValueError(
+            f"nothing to draw from: there is no folder {runs} with runs of your own, and none {SHIPPED_RUNS} with "
+            "those of the repository; go to the root of the repository, pass --runs, or train with --scale quick"
+        )
+    for folder in missing if need_runs else ():
+        print(f"not drawn from {folder}: there is no such folder", file=sys.stderr)
 
 
 def _train_in_processes(sweep: Sweep, n_workers: int) -> None:

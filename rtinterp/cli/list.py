@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +17,7 @@ from rtinterp.store import RunStore
 from rtinterp.store.files import holds, write_file
 from rtinterp.store.finding import matching
 from rtinterp.store.table import FAILURE_SCHEMA, failures_table
+from rtinterp.store.unfinished import UnfinishedRun
 
 PROGRAM = "rtinterp list"
 #: What the columns are called on the screen.
@@ -68,32 +69,36 @@ def list_runs(
     if sort is not None and sort not in COLUMNS:
         raise ValueError(unknown("column", sort, COLUMNS))
     given = {"task": task, "d_model": width, "trainable": trainable, "seed": seed, "body": body}
-    wanted = {name: value for name, value in given.items() if value not in (None, ())}
     store = RunStore(runs)
-    failures, unfinished = store.failed(), {run.spec.run_id: run for run in store.unfinished()}
-    table = pl.concat([store.table(), failures_table(failures)], how="diagonal").select(*FAILURE_SCHEMA)
-    specs = {failure.run_id: failure.spec for failure in failures}
-    specs |= {run_id: run.spec for run_id, run in unfinished.items()}
-    specs |= {run_id: store.spec_of(run_id) for run_id in table["run_id"] if run_id not in specs}
-    wanted_ids = matching(specs, wanted)
-    conditions = [
-        pl.col("run_id").is_in(wanted_ids),
-        None if min_accuracy is None else pl.col("test_accuracy") >= min_accuracy,
-        None if max_accuracy is None else pl.col("test_accuracy") <= max_accuracy,
+    table, unfinished = _read(store, {name: value for name, value in given.items() if value not in (None, ())})
+    measured = pl.col("test_accuracy")
+    limits = [
+        None if min_accuracy is None else measured >= min_accuracy,
+        None if max_accuracy is None else measured <= max_accuracy,
     ]
-    chosen = table.filter(*(condition for condition in conditions if condition is not None))
     order = DEFAULT_ORDER if sort is None else (SHORT_NAMES.get(sort, sort),)
+    chosen = table.filter(*(limit for limit in limits if limit is not None))
     chosen = chosen.sort(order, descending=descending, nulls_last=True, maintain_order=True)
     if out is not None:
         _write(chosen, out, force)
         return
     if not chosen.is_empty():
         print_runs(chosen)
-    elif not table.is_empty():
-        print(f"none of the {len(table)} runs in {runs} is like that")
+    elif n_stored := len(store) + len(store.failed()):
+        print(f"none of the {n_stored} runs in {runs} is like that")
     else:
         print(f"no finished runs in {runs}" + ("" if runs.is_dir() else ", which does not exist"))
-    print_unfinished(run for run_id, run in unfinished.items() if run_id in wanted_ids)
+    print_unfinished(unfinished)
+
+
+def _read(store: RunStore, wanted: Mapping[str, object]) -> tuple[pl.DataFrame, list[UnfinishedRun]]:
+    """The finished and failed runs of a store, and the unfinished ones, that are as wanted."""
+    failures, unfinished = store.failed(), store.unfinished()
+    table = pl.concat([store.table(), failures_table(failures)], how="diagonal").select(*FAILURE_SCHEMA)
+    specs = {failure.run_id: failure.spec for failure in failures} | {run.spec.run_id: run.spec for run in unfinished}
+    specs |= {run_id: store.spec_of(run_id) for run_id in table["run_id"] if run_id not in specs}
+    found = matching(specs, wanted)
+    return table.filter(pl.col("run_id").is_in(found)), [run for run in unfinished if run.spec.run_id in found]
 
 
 def _write(table: pl.DataFrame, out: Path, force: bool) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import shutil
 import warnings
@@ -30,6 +31,8 @@ from rtinterp.training.spec import RunSpec, spec_from_json, spec_to_json
 
 STACK_FILE = "stack.json"
 MAX_STACK_BYTES = 2**20
+CHECKPOINT_MINUTES = 5.0
+CHECKPOINT_VARIABLE = "RTINTERP_CHECKPOINT_MINUTES"
 #: A checkpoint may be as large as the models of a stack; this is a limit against nonsense.
 MAX_CHECKPOINT_BYTES = 2**40
 N_KEPT = 2
@@ -128,6 +131,23 @@ class StackCheckpoints:
             return [path for path in self.path.iterdir() if _CHECKPOINT_NAME.fullmatch(path.name)]
         except FileNotFoundError:
             return []
+
+
+def minutes_per_checkpoint(given: float | None) -> float:
+    """What is given, or what the process environment says.
+
+    Raises:
+        ValueError: that is not a number, or less than 0.
+    """
+    text = os.environ.get(CHECKPOINT_VARIABLE, CHECKPOINT_MINUTES) if given is None else given
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = -1.0
+    if not minutes >= 0:
+        named = CHECKPOINT_VARIABLE if given is None else "checkpoint_minutes"
+        raise ValueError(f"{named}={text}: must be a number of minutes, 0 for a checkpoint after every step")
+    return minutes
 
 
 def unfinished_stacks(folder: Path, spec: RunSpec | None = None) -> list[list[RunSpec]]:

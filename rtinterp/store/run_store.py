@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
 
 from rtinterp.store.card import store_card
+from rtinterp.store.checkpoints import minutes_per_checkpoint
 from rtinterp.store.durable import aside_name, flush_files, flush_folder
 from rtinterp.store.errors import StoreError, explain, one_line
 from rtinterp.store.failures import Failure, Failures
@@ -21,15 +23,13 @@ from rtinterp.store.progress import Progress
 from rtinterp.store.record import StoredRun, read_run, write_run
 from rtinterp.store.table import readable, runs_table
 from rtinterp.store.unfinished import UnfinishedRun, unfinished_runs
+from rtinterp.training.kept_steps import kept_until
 from rtinterp.training.run import Run
 from rtinterp.training.spec import RunSpec
 
 UNFINISHED_PREFIX = ".saving-"
 TRAINING_FOLDER = ".training"
 FAILED_FOLDER = ".failed"
-
-CHECKPOINT_MINUTES = 5.0
-CHECKPOINT_VARIABLE = "RTINTERP_CHECKPOINT_MINUTES"
 
 
 class RunStore:
@@ -50,7 +50,7 @@ class RunStore:
 
     def __init__(self, path: str | os.PathLike[str], *, checkpoint_minutes: float | None = None) -> None:
         self.path = Path(path)
-        self.checkpoint_seconds = 60 * _checkpoint_minutes(checkpoint_minutes)
+        self.checkpoint_seconds = 60 * minutes_per_checkpoint(checkpoint_minutes)
         self.locks = Locks(self.path / TRAINING_FOLDER)
         self.unfinished_folder = self.path / TRAINING_FOLDER / "unfinished"
         self.failures = Failures(self.path / FAILED_FOLDER)
@@ -115,14 +115,17 @@ class RunStore:
         """Load a run, rebuild its body from the seed and verify its fingerprint.
 
         Args:
-            run: its spec or its id, or how its id alone begins; see ``named``.
+            run: its spec or its id, or how its id alone begins; see ``named``. Steps that the spec keeps and the run
+                has not kept are told in a warning: the spec is the same without them.
 
         Raises:
             UnregisteredError: its task or body is not registered in this process.
             StoreError: there is no such run, or it failed, or a file of it is missing, truncated, edited or malformed.
         """
         if isinstance(run, RunSpec):
-            run = self.id_of(run) or self.failures.id_of(run) or run.run_id
+            stored = self.load(self.id_of(run) or self.failures.id_of(run) or run.run_id)
+            _tell_of_steps_not_kept(run, stored)
+            return stored
         run_id = self.named(run)
         if run_id not in self.run_ids():
             reason = self.failures.read(run_id).reason
@@ -218,16 +221,15 @@ class RunStore:
         return self._read_specs[run_id]
 
 
-def _checkpoint_minutes(given: float | None) -> float:
-    text = os.environ.get(CHECKPOINT_VARIABLE, CHECKPOINT_MINUTES) if given is None else given
-    try:
-        minutes = float(text)
-    except ValueError:
-        minutes = -1.0
-    if not minutes >= 0:
-        named = CHECKPOINT_VARIABLE if given is None else "checkpoint_minutes"
-        raise ValueError(f"{named}={text}: must be a number of minutes, 0 for a checkpoint after every step")
-    return minutes
+def _tell_of_steps_not_kept(spec: RunSpec, stored: Run) -> None:
+    wanted = kept_until(spec.training.kept_steps, spec.training.n_steps, stored.last_step - 1)
+    lacking = sorted(set(wanted).difference(stored.kept_steps))
+    if lacking:
+        warnings.warn(
+            f"{stored.run_id} is stored without {len(lacking)} of the steps that its spec keeps, such as {lacking[0]}; "
+            "to keep them, train it without this store, or into another one",
+            stacklevel=3,
+        )
 
 
 def _publish(unfinished: Path, final: Path) -> None:

@@ -77,6 +77,7 @@ def test_train_list_show(runs: Path, capsys: pytest.CaptureFixture[str]) -> None
         (["figures", "--seeds", "2"], 1, "needs a scale"),
         (["figures", "--scale", "quick", "--workers", "0"], 1, "--workers 0: at least 1"),
         (["figures", "--seedz", "1"], 2, "--seeds"),
+        (["figures"], 1, "nothing to draw from: there is no folder runs with runs of your own, and none figures/runs"),
         (["figures", "--scale", "quick", "--only", "figure4_language_loss"], 1, "needs a text: pass --corpus PATH"),
         (
             ["figures", "--scale", "quick", "--only", "figure2_attention", "table5_language_variance"],
@@ -195,6 +196,32 @@ def test_with_a_corpus_everything_is_drawn(drawn: list, tmp_path: Path, capsys: 
     ]
     assert all(corpus == made_up_corpus() for _, corpus in drawn)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("there", "only", "told"),
+    [
+        ([], "table6_parameters", []),
+        (["figures/runs"], "table1_accuracy", ["typo"]),
+        (["typo"], "table1_accuracy", ["figures/runs"]),
+        (["figures/runs", "typo"], "table1_accuracy", []),
+    ],
+)
+def test_a_folder_that_is_not_there_is_told(
+    there: list[str],
+    only: str,
+    told: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(figures, "redraw", lambda *_, **__: None)
+    for folder in there:
+        Path(folder).mkdir(parents=True)
+    assert main(["figures", "--runs", "typo", "--only", only]) == 0
+    lines = [f"not drawn from {folder}: there is no such folder" for folder in told]
+    assert capsys.readouterr().err.splitlines() == lines
 
 
 def test_an_interrupt_ends_with_the_shell_convention(

@@ -224,3 +224,18 @@ def test_where_no_steps_are_kept_there_is_no_file_of_them(store: RunStore, runs:
     (folder / "kept.safetensors").write_bytes((store.save(keeping) / "kept.safetensors").read_bytes())
     (fault,) = verify_run(folder).faults
     assert fault.endswith("holds what is no part of a run: kept.safetensors")
+
+
+def test_a_stored_run_that_kept_less_than_is_asked_for_is_told(empty: RunStore) -> None:
+    def asking(kept_steps: object) -> RunSpec:
+        return tiny_spec(seed=9, kept_steps=kept_steps)
+
+    train(asking((0, 1)), store=empty, **OPTIONS)
+    for told_of_nothing in ("none", (0,), (1, 4)):
+        assert empty.load(asking(told_of_nothing)).kept_steps == (0, 1)
+    run_id = asking("none").run_id
+    for ask in (empty.load, lambda spec: train(spec, store=empty, **OPTIONS)):
+        with pytest.warns(
+            UserWarning, match=f"{run_id} is stored without 1 of the steps that its spec keeps, such as 2"
+        ):
+            assert ask(asking("log")).kept_steps == (0, 1)
