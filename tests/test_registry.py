@@ -20,7 +20,7 @@ from rtinterp.registry import Registry, UnknownNameError
 from rtinterp.tasks import TASKS, ModularAddition, Task
 from rtinterp.training.spec import spec_from_json, spec_to_json
 
-TRAINING = TrainSpec(n_steps=1, batch_size=2)
+TRAINING = TrainSpec(n_steps=1, batch_size=2, n_warmup_steps=0)
 
 
 def run_of(task: Task) -> RunSpec:
@@ -161,6 +161,8 @@ def test_the_command_line_trains_a_task_of_an_installed_package(installed: Path,
         "1",
         "--batch-size",
         "2",
+        "--n-warmup-steps",
+        "0",
         "--n-values",
         "5",
         "--runs",

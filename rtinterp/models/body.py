@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from rtinterp.models.hooked_model import HookedModel
 
 
+#: Every layer has parameters, which are listed one by one.
+MAX_LAYERS = 1000
+
+
 class Body(abc.ABC):
     """A kind of body with its sizes. Subclasses are ``strict`` dataclasses; ``register_body`` makes one known.
 
@@ -112,3 +116,10 @@ class Body(abc.ABC):
     ) -> StackedModel:
         """The forward pass of M models from their stacked tensors; as ``stack``, with the embeddings around it."""
         return StackedModel(Embeddings.of(tensors, frozen), self.stack(tensors, frozen, dtype))
+
+
+def check_can_be_listed(body: Body) -> Body:
+    """Raise ValueError if the body has more layers than its parameters can be listed of."""
+    if body.n_layers > MAX_LAYERS:
+        raise ValueError(f"n_layers={body.n_layers} is more than a model may have: {MAX_LAYERS}")
+    return body

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jaxtyping import Float32
 from torch import Tensor
 
-from rtinterp.models.body import Body
+from rtinterp.models.body import Body, check_can_be_listed
 from rtinterp.models.regimes import COMPONENT_GROUPS
 from rtinterp.tasks import Task
 
@@ -25,7 +25,10 @@ def build_model(task: Task, body: Body, seed: int, device: str = "cpu") -> Hooke
 
     Raises:
         ImportError: transformer-lens is missing.
+        ValueError: the body has more than 1000 layers.
+        MemoryError: its parameters need more memory than this machine has.
     """
+    check_can_be_listed(body)
     return hooked_model(task, body, body.initial_tensors(task.d_vocab, task.n_ctx, seed, task.d_vocab_out), device)
 
 

@@ -11,13 +11,20 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from rtinterp.models.memory import check_parameters_fit
 from rtinterp.models.parameters import Parameter
 
 PHILOX_KEY_BYTES = 16
 
 
 def initialise(parameters: Iterable[Parameter], seed: int) -> dict[str, Float32[Tensor, ...]]:
-    """Every parameter at its initial value, on the CPU, by name."""
+    """Every parameter at its initial value, on the CPU, by name.
+
+    Raises:
+        MemoryError: they need more memory than this machine has.
+    """
+    parameters = tuple(parameters)
+    check_parameters_fit(parameters)
     return {parameter.name: _initial_tensor(parameter, seed) for parameter in parameters}
 
 

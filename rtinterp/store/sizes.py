@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from rtinterp.models.memory import FLOAT32_BYTES, GIB, parameter_bytes
 from rtinterp.store.errors import StoreError
 from rtinterp.training.history import history_schema
 from rtinterp.training.kept_steps import kept_until
 from rtinterp.training.spec import RunSpec
-
-FLOAT32_BYTES = 4
-GIB = 2**30
 
 #: Of spec.json, environment.json and run.json; ours have 1 to 3 KB.
 MAX_JSON_BYTES = 2**16
@@ -70,7 +68,7 @@ def check_size(spec: RunSpec) -> None:
         StoreError: as said.
     """
     trained = {parameter.name for parameter in spec.trained_parameters()}
-    frozen = FLOAT32_BYTES * sum(math.prod(p.shape) for p in spec.parameters() if p.name not in trained)
+    frozen = parameter_bytes(p for p in spec.parameters() if p.name not in trained)
     if frozen > MAX_FROZEN_BYTES:
         raise StoreError(
             f"the spec describes {frozen / GIB:,.0f} GiB of frozen tensors (d_model={spec.model.d_model}, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import overload
 
@@ -18,6 +19,10 @@ from rtinterp.training.spec import RunSpec
 StoreOrPath = RunStore | str | os.PathLike[str]
 
 NOTHING_KEPT = 'nothing was kept; train(specs, store="runs") keeps finished runs and checkpoints, and goes on from them'
+
+
+class WarmupWarning(UserWarning):
+    """A training ends before its warmup does."""
 
 
 @overload
@@ -83,6 +88,7 @@ def train(
             on_evaluation=on_evaluation,
         )[0]
     wanted, opened, resolved = _checked_specs(specs), _opened(store), resolve_device(device)
+    _tell_of_long_warmups(wanted)
     try:
         if opened is None:
             trained = [train_stack(stack, resolved, progress, on_evaluation) for stack in stacks(wanted, resolved)]
@@ -103,6 +109,19 @@ def _checked_specs(specs: object) -> list[RunSpec]:
             raise TypeError(f"train() takes a RunSpec or several of them, not {spec!r:.100} ({type(spec).__name__})")
         checked.append(spec)
     return checked
+
+
+def _tell_of_long_warmups(specs: Iterable[RunSpec]) -> None:
+    """A training that ends within its warmup may be meant, and stored runs have it; more often it is the default."""
+    for training in dict.fromkeys(spec.training for spec in specs):
+        if training.n_warmup_steps > training.n_steps:
+            highest = training.learning_rate * training.n_steps / training.n_warmup_steps
+            warnings.warn(
+                f"n_warmup_steps={training.n_warmup_steps} is more than n_steps={training.n_steps}: the learning rate "
+                f"rises to {highest:.2g} at most, not to {training.learning_rate:g}; pass a smaller n_warmup_steps",
+                WarmupWarning,
+                stacklevel=3,
+            )
 
 
 def _opened(store: object) -> RunStore | None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from rtinterp.models.layers import CONVOLVED_FROM_COLUMNS, ROWS_PER_CONVOLUTION
+from rtinterp.models.memory import FLOAT32_BYTES, GIB, device_bytes, parameter_bytes
 from rtinterp.training.packing import ChunkLimits
 from rtinterp.training.spec import RunSpec
 
@@ -20,10 +19,9 @@ ROWS_PER_MODEL = {"cpu": 2048, "cuda": 1}
 #: Float32 activations that the backward pass of a block keeps for each row, in units of d_model; an LSTM layer keeps
 #: 8 of them for each position.
 KEPT_WIDTHS_PER_BLOCK = 18
-FLOAT32_BYTES = 4
+TOKEN_BYTES = 8
 #: Gradient and the two moments of AdamW, beside the parameter.
 OPTIMISER_COPIES = 3
-GIB = 2**30
 
 
 def chunk_limits(spec: RunSpec, device: torch.device) -> ChunkLimits:
@@ -50,12 +48,27 @@ def models_per_stack(spec: RunSpec, device: torch.device) -> int:
 def needed_bytes(spec: RunSpec, n_models: int, limits: ChunkLimits) -> int:
     """Estimate of what a stack takes: parameters, optimiser and the activations of one chunk."""
     model, task = spec.model, spec.task
-    held = sum(math.prod(parameter.shape) for parameter in spec.parameters())
-    trained = sum(math.prod(parameter.shape) for parameter in spec.trained_parameters())
-    elements = held + OPTIMISER_COPIES * trained
+    held = parameter_bytes(spec.parameters()) + OPTIMISER_COPIES * parameter_bytes(spec.trained_parameters())
     rows = max(limits.n_rows, n_models * task.sequence_length)
-    activations = rows * model.n_layers * KEPT_WIDTHS_PER_BLOCK * model.d_model
-    return FLOAT32_BYTES * (n_models * elements + activations)
+    return n_models * held + FLOAT32_BYTES * rows * model.n_layers * KEPT_WIDTHS_PER_BLOCK * model.d_model
+
+
+def check_fits(spec: RunSpec, n_models: int, device: torch.device) -> None:
+    """Refuse what the device could never hold, before anything is made.
+
+    Raises:
+        CapacityError: as said, with the memory that is needed and what there is.
+    """
+    there, task = device_bytes(device), spec.task
+    inputs = TOKEN_BYTES if task.reads == "tokens" else FLOAT32_BYTES * task.d_vocab
+    batch = n_models * spec.training.batch_size * task.sequence_length * inputs
+    if batch > there:
+        raise CapacityError(
+            f"batch_size={spec.training.batch_size}: the sequences of one step take {batch / GIB:,.1f} GiB, and "
+            f"{device} has {there / GIB:,.1f} GiB of memory; use a smaller one"
+        )
+    if needed_bytes(spec, n_models, ChunkLimits(0, 0)) > there:
+        raise too_large(spec, n_models, device)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
@@ -66,11 +79,13 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 class CapacityError(MemoryError):
     """A stack of runs does not fit the device's memory, one sequence at a time."""
 
-    def __init__(self, spec: RunSpec, n_models: int, device: torch.device) -> None:
-        smallest = ChunkLimits(0, 0)
-        stack, one = (needed_bytes(spec, n, smallest) / GIB for n in (n_models, 1))
-        advice = "train fewer seeds at once" if n_models > 1 else "use a smaller width, or a device with more memory"
-        super().__init__(
-            f"{n_models} model(s) of width {spec.model.d_model} need about {stack:.2g} GiB on {device} even at one "
-            f"sequence at a time ({one:.2g} GiB for one model), and that did not fit; {advice}"
-        )
+
+def too_large(spec: RunSpec, n_models: int, device: torch.device) -> CapacityError:
+    """What to raise of a stack that does not fit."""
+    stack, one = (needed_bytes(spec, n, ChunkLimits(0, 0)) / GIB for n in (n_models, 1))
+    advice = "train fewer seeds at once" if n_models > 1 else "use a smaller width, or a device with more memory"
+    return CapacityError(
+        f"{n_models} model(s) of width {spec.model.d_model} need about {stack:,.2f} GiB on {device} even at one sequence "
+        f"at a time ({one:,.2f} GiB for one model), and it has {device_bytes(device) / GIB:,.1f} GiB in all; "
+        f"{advice}"
+    )

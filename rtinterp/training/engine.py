@@ -16,7 +16,7 @@ from rtinterp.models.stacked import Embeddings, StackedBody, StackedModel
 from rtinterp.tasks import Batch
 from rtinterp.tasks.base import check_batch
 from rtinterp.training.allocation import keep_freed_memory
-from rtinterp.training.capacity import CapacityError, chunk_limits, halved, is_out_of_memory, row_multiple
+from rtinterp.training.capacity import check_fits, chunk_limits, halved, is_out_of_memory, row_multiple, too_large
 from rtinterp.training.checkpoint import EngineState
 from rtinterp.training.evaluation import Evaluation, evaluate, n_counted, summed_loss
 from rtinterp.training.imitation import imitated, with_target_distributions
@@ -43,6 +43,7 @@ class Engine:
 
     Raises:
         ValueError: the specs differ in more than their seed, or the device lacks the precision.
+        CapacityError: the device could never hold them.
     """
 
     def __init__(self, specs: Sequence[RunSpec], device: torch.device) -> None:
@@ -50,6 +51,7 @@ class Engine:
         if any(spec.with_seed(self.spec.seed) != self.spec for spec in specs):
             raise ValueError("stacked runs may differ in their seed alone")
         check_precision(self.spec.training.precision, device)
+        check_fits(self.spec, len(specs), device)
         if device.type == "cpu":
             keep_freed_memory()
         task, trained = self.spec.task, self.spec.trained_parameters()
@@ -189,7 +191,7 @@ class Engine:
                 if not is_out_of_memory(error):
                     raise
                 if max(self._limits.n_rows, self._limits.n_places) == 0:
-                    raise CapacityError(self.spec, len(self._streams), self._device) from error
+                    raise too_large(self.spec, len(self._streams), self._device) from error
             self._limits, self._test_batch = halved(self._limits), None
 
     def _packed_test_set(self) -> PackedBatch:

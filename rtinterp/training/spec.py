@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from torch import Tensor
 
 from rtinterp.models.bodies import BODIES
-from rtinterp.models.body import Body
+from rtinterp.models.body import Body, check_can_be_listed
 from rtinterp.models.parameters import GROUPS, Parameter
 from rtinterp.models.parametrisations import PARAMETRISATIONS, Parametrisation
 from rtinterp.models.regimes import Trainable, canonical, parse, trained_parameters
@@ -26,7 +26,6 @@ from rtinterp.training.kept_steps import KeptSteps
 from rtinterp.training.part_json import check_comes_back, complete, part_fields
 
 RUN_ID_HASH_CHARACTERS = 12
-MAX_LAYERS = 1000
 #: What every run id is computed with: how a run is watched does not change it.
 UNWATCHED = {"steps_per_evaluation": 100, "kept_steps": "none"}
 
@@ -49,12 +48,6 @@ def _of(registry: Registry[Any]) -> Callable[[Part], Part]:
         return part
 
     return check
-
-
-def _can_be_listed(body: Body) -> Body:
-    if body.n_layers > MAX_LAYERS:
-        raise ValueError(f"n_layers={body.n_layers} is more than a run may have: {MAX_LAYERS}")
-    return body
 
 
 @functools.lru_cache
@@ -133,7 +126,7 @@ class RunSpec:
     """
 
     task: Annotated[Task, AfterValidator(_of(TASKS)), AfterValidator(check_judgement)]
-    model: Annotated[Body, AfterValidator(_of(BODIES)), AfterValidator(_can_be_listed)]
+    model: Annotated[Body, AfterValidator(_of(BODIES)), AfterValidator(check_can_be_listed)]
     training: TrainSpec
     trainable: Trainable = "embeddings"
     seed: Annotated[int, Field(ge=0)] = 0

@@ -22,7 +22,7 @@ from rtinterp.store import RunStore
 from rtinterp.strict import strict
 from rtinterp.tasks import Corpus
 
-SMALL = ["--d-model", "16", "--n-steps", "2", "--batch-size", "4"]
+SMALL = ["--d-model", "16", "--n-steps", "2", "--batch-size", "4", "--n-warmup-steps", "0"]
 
 
 @pytest.fixture

@@ -240,7 +240,7 @@ def test_the_command_that_show_prints_remakes_the_run(call, runs: Path) -> None:
 
 def test_runs_of_one_stack_are_remade_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = tmp_path / "my runs"
-    sizes = ["--d-model", "8", "--n-steps", "4", "--batch-size", "4"]
+    sizes = ["--d-model", "8", "--n-steps", "4", "--batch-size", "4", "--n-warmup-steps", "0"]
     where = ["--runs", str(runs), "--device", "cpu"]
     assert main(["train", "modular_addition", "--p", "5", *sizes, "--seed", "0", "3", *where]) == 0
     one, other = RunStore(runs).run_ids()
@@ -255,7 +255,20 @@ def test_runs_of_one_stack_are_remade_together(tmp_path: Path, capsys: pytest.Ca
 
 def test_a_language_model_is_remade_with_its_text_alone(call, runs: Path, tmp_path: Path) -> None:
     text, other = (str(write_corpus(tmp_path / str(seed), made_up_corpus(seed=seed))) for seed in (5, 6))
-    sizes = ["--d-vocab", "300", "--context-length", "8", "--d-model", "8", "--n-steps", "2", "--batch-size", "2"]
+    sizes = [
+        "--d-vocab",
+        "300",
+        "--context-length",
+        "8",
+        "--d-model",
+        "8",
+        "--n-steps",
+        "2",
+        "--batch-size",
+        "2",
+        "--n-warmup-steps",
+        "0",
+    ]
     assert call("train", "language_modelling", "--corpus", text, *sizes, "--device", "cpu")[0] == 0
     run_id = call("list", "--task", "language_modelling")[1].split()[-1]
     assert "--corpus PATH" in call("show", run_id)[1]

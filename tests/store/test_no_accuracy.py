@@ -113,7 +113,18 @@ def test_the_commands_leave_its_accuracy_empty(folder: Path, tmp_path: Path, cap
 
 
 def test_the_command_line_trains_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    options = ["--d-model", "8", "--n-steps", "2", "--batch-size", "4", "--runs", str(tmp_path)]
+    options = [
+        "--d-model",
+        "8",
+        "--n-steps",
+        "2",
+        "--batch-size",
+        "4",
+        "--n-warmup-steps",
+        "0",
+        "--runs",
+        str(tmp_path),
+    ]
     assert main(["train", "running_mean", *options]) == 0
     assert re.match(rf"loss \d\.\d+  {tmp_path}/running_mean-d8-embeddings-seed0-", capsys.readouterr().out)
 

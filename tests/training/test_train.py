@@ -21,9 +21,11 @@ from training_references import (
     unstacked,
 )
 
+from rtinterp import Body, ModelSpec, RecurrentSpec, RunSpec, TrainSpec, build_model
 from rtinterp.models.fingerprint import fingerprint
 from rtinterp.models.regimes import Trainable
-from rtinterp.store.training import train
+from rtinterp.store.training import WarmupWarning, train
+from rtinterp.tasks import ModularAddition
 from rtinterp.training.engine import Engine
 from rtinterp.training.loop import DivergenceError, stacks
 from rtinterp.training.run import Run
@@ -199,3 +201,32 @@ def test_the_environment_says_what_it_ran_on() -> None:
     assert environment.finished_at.endswith("+00:00")
     with pytest.raises(dataclasses.FrozenInstanceError):
         environment.device = "abacus"
+
+
+def test_a_warmup_longer_than_the_training_is_told() -> None:
+    training = TrainSpec(n_steps=4, batch_size=2, learning_rate=0.01, n_warmup_steps=8)
+    spec = RunSpec(ModularAddition(p=7), ModelSpec(d_model=8), training)
+    with pytest.warns(WarmupWarning, match=r"n_warmup_steps=8 is more than n_steps=4: .* rises to 0.005 at most"):
+        train([spec, spec.with_seed(1)], device="cpu", progress=False)
+    whole = dataclasses.replace(spec, training=dataclasses.replace(training, n_warmup_steps=4))
+    train(whole, device="cpu", progress=False)
+
+
+@pytest.mark.parametrize("body", [ModelSpec(2**20), RecurrentSpec(2**20)])
+def test_what_no_machine_holds_is_refused_at_once_with_the_memory_needed_and_there(body: Body) -> None:
+    spec = RunSpec(ModularAddition(p=7), body, TrainSpec(n_steps=4, batch_size=2, n_warmup_steps=0))
+    with pytest.raises(MemoryError, match=r"width 1048576 need about \d+,\d+.\d+ GiB on cpu .* has \d+.\d GiB"):
+        train(spec, device="cpu", progress=False)
+    with pytest.raises(MemoryError, match=r"parameters of this model take \d+,\d+.\d GiB of memory.* has \d+.\d GiB"):
+        build_model(spec.task, body, seed=0)
+
+
+def test_a_batch_that_no_machine_holds_is_refused_at_once() -> None:
+    training = TrainSpec(n_steps=4, batch_size=10**12, n_warmup_steps=0)
+    with pytest.raises(MemoryError, match=r"batch_size=1000000000000: .* take \d+,\d+.\d GiB, and cpu has \d+.\d GiB"):
+        train(RunSpec(ModularAddition(p=7), ModelSpec(d_model=8), training), device="cpu", progress=False)
+
+
+def test_more_layers_than_can_be_listed_are_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="n_layers=1000000000 is more than a model may have: 1000"):
+        build_model(ModularAddition(p=7), ModelSpec(d_model=8, n_layers=10**9), seed=0)

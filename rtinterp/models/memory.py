@@ -1,0 +1,40 @@
+"""Whether tensors can fit a device at all, told before any of them is made."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+
+import torch
+
+from rtinterp.models.parameters import Parameter
+
+FLOAT32_BYTES = 4
+GIB = 2**30
+
+
+def device_bytes(device: torch.device) -> int:
+    """All the memory of a GPU, or of this machine, whoever uses it now."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def parameter_bytes(parameters: Iterable[Parameter]) -> int:
+    """What the values of float32 tensors take."""
+    return FLOAT32_BYTES * sum(math.prod(parameter.shape) for parameter in parameters)
+
+
+def check_parameters_fit(parameters: Iterable[Parameter]) -> None:
+    """Refuse tensors that this machine could never hold.
+
+    Raises:
+        MemoryError: as said, with the memory that they need and what there is.
+    """
+    needed, there = parameter_bytes(parameters), device_bytes(torch.device("cpu"))
+    if needed > there:
+        raise MemoryError(
+            f"the parameters of this model take {needed / GIB:,.1f} GiB of memory, and this machine has "
+            f"{there / GIB:,.1f} GiB; use a smaller width (d_model)"
+        )
