@@ -26,7 +26,7 @@ def html_table(header: Sequence[str], rows: Iterable[Sequence[str]], label: str)
     head = "".join(f'<th scope="col">{cell}</th>' for cell in header)
     body = "\n".join(_row(row) for row in rows)
     return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{html.escape(label)}">\n'
+        f'<div class="scroll" role="group" tabindex="0" aria-label="{html.escape(label)}">\n'
         f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>"
     )
 

@@ -94,7 +94,7 @@ def test_headings_are_in_order_and_ids_and_anchors_match(page: Page) -> None:
 def test_nothing_is_framed_and_only_tables_may_scroll(page: Page) -> None:
     assert not page.find("iframe")
     boxes = page.find("div", **{"class": "scroll"})
-    assert all(box["tabindex"] == "0" and box["role"] == "region" and box["aria-label"] for box in boxes)
+    assert all(box["tabindex"] == "0" and box["role"] == "group" and box["aria-label"] for box in boxes)
     assert len(boxes) == len(page.find("table"))
     assert all("div" in table["within"] for table in page.find("table"))
 

@@ -76,7 +76,7 @@ class RecurrentSpec(RecurrentArchitecture, Body):
         return self.n_gates * self.d_model
 
     def products(self, size: BatchSize) -> tuple[Stage, ...]:
-        """The first layer's inputs once for each entry, all else at every place."""
+        """Layer 0's inputs once for each entry, all else at every place."""
         matrix = self.n_gates * self.d_model**2
         later = [Stage({RECURRENCE: size.n_places * matrix})] * (2 * self.n_layers - 1)
         return (Stage({RECURRENCE: size.n_entries * matrix}), *later)

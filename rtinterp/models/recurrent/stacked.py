@@ -58,7 +58,7 @@ class StackedRecurrent:
     layers: tuple[RecurrentLayer, ...]
 
     def shared(self, x: Float[Tensor, "model entry d_model"]) -> list[Float[Tensor, "model entry columns"]]:
-        """What entries share: all that the first layer's gates get from the token."""
+        """What entries share: all that layer 0's gates get from the token."""
         return [self.layers[0].gates(x)]
 
     def scored_residual(

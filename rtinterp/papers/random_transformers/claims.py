@@ -113,7 +113,7 @@ CLAIMS = (
         PERCENT,
     ),
     Claim(
-        "On needle in a haystack, a head of the first layer links each value to its marker, and one of the second "
+        "On needle in a haystack, a head of layer 0 links each value to its marker, and one of layer 1 "
         "finds the queried value.",
         "figure2_attention",
         "Mean attention weight",
