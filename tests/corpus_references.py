@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import json
 import lzma
 import random
 from pathlib import Path
+
+import polars as pl
 
 from rtinterp.tasks import Corpus
 
@@ -46,19 +52,35 @@ def _document(rng: random.Random, marker: str) -> str:
     return " ".join(words) + "."
 
 
+COMPRESS = {".xz": lzma.compress, ".gz": gzip.compress, ".bz2": bz2.compress}
+
+
 def as_text(documents: tuple[str, ...]) -> str:
     return "".join(f"{document}\n<|endoftext|>\n" for document in documents)
+
+
+def as_file(documents: tuple[str, ...], ending: str) -> bytes:
+    """The documents in a file of that ending."""
+    if ending == ".parquet":
+        table = pl.DataFrame({"id": range(len(documents)), "text": documents})
+        table.write_parquet(buffer := io.BytesIO())
+        return buffer.getvalue()
+    kind, _, compression = ending[1:].partition(".")
+    lines = "".join(json.dumps({"id": 3, "text": document}) + "\n" for document in documents)
+    data = (lines if kind == "jsonl" else as_text(documents)).encode()
+    return COMPRESS[f".{compression}" if compression else ending](data) if compression or kind == "xz" else data
+
+
+def write_corpus(folder: Path, corpus: Corpus, ending: str = ".txt") -> Path:
+    """A folder with both splits."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"made-up-train{ending}").write_bytes(as_file(corpus.train, ending))
+    (folder / f"made-up-valid{ending}").write_bytes(as_file(corpus.validation, ending))
+    return folder
 
 
 def write(path: Path, text: str) -> Path:
     """Write a text file, compressed if its name says so."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(lzma.compress(text.encode()) if path.suffix == ".xz" else text.encode())
+    path.write_bytes(COMPRESS[path.suffix](text.encode()) if path.suffix in COMPRESS else text.encode())
     return path
-
-
-def write_corpus(folder: Path, corpus: Corpus, ending: str = ".txt") -> Path:
-    """A folder with both splits."""
-    write(folder / f"made-up-train{ending}", as_text(corpus.train))
-    write(folder / f"made-up-valid{ending}", as_text(corpus.validation))
-    return folder

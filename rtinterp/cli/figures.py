@@ -49,7 +49,7 @@ def figures(
             the output folder.
         only: names of papers, such as random_transformers, or of figures, such as figure2_attention; all if not given.
         seeds: seeds 0 to N - 1 of every model, 1 if not given; only with a scale.
-        corpus: text for language models: a .txt or .xz file, a folder with a train and a valid file, or a hub name.
+        corpus: text for language: a .txt, .jsonl or .parquet file, a folder of two (train, valid), or a hub name.
             Without one, nothing on language is trained or computed anew.
         runs: the run store; finished runs in it are used, new ones are added.
         out: gets a folder for each paper with HTML, images and, under data/, the tidy tables.

@@ -60,7 +60,7 @@ def sweep(
             same command is called again.
         plan: print what each scale would train and cost, and train nothing.
         retry_failed: train runs again that diverged before.
-        corpus: text for language models: a .txt or .xz file, a folder with a train and a valid file, or a hub name.
+        corpus: text for language: a .txt, .jsonl or .parquet file, a folder of two (train, valid), or a hub name.
         runs: the run store; finished runs in it are not trained again.
         device: cpu or cuda; cuda where there is one if not given. With several GPUs, worker i gets GPU i mod their
             number.

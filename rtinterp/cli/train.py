@@ -98,7 +98,7 @@ def _language_modelling(
     """The task of a text.
 
     Args:
-        corpus: a .txt or .xz file, a folder with a train and a valid file, or a data set on the Hugging Face hub.
+        corpus: a .txt, .jsonl or .parquet file, a folder of two (train, valid), or a data set on the Hugging Face hub.
         d_vocab: number of tokens of the BPE, 10,000 in the paper.
         context_length: tokens per window, 512 in the paper.
     """
@@ -153,7 +153,7 @@ def train_specs(
 
     Args:
         specs: spec files, or folders of stored runs.
-        corpus: the text of a language model: a .txt or .xz file, a folder with a train and a valid file, or a hub name.
+        corpus: text for language: a .txt, .jsonl or .parquet file, a folder of two (train, valid), or a hub name.
         runs: the run store; runs that are in it are not trained again.
         device: cpu or cuda; cuda where there is one if not given.
         retry_failed: train again what failed before.

@@ -22,8 +22,8 @@ class NoCorpusError(ValueError):
 
     def __init__(self) -> None:
         super().__init__(
-            "language modelling needs a text: pass --corpus PATH, a .txt or .xz file or a folder with a train and a "
-            "valid file, or --corpus roneneldan/TinyStories where there is a network"
+            "language modelling needs a text: pass --corpus PATH, a .txt, .jsonl or .parquet file or a folder with a "
+            "train and a valid file, or --corpus roneneldan/TinyStories where there is a network"
         )
 
 

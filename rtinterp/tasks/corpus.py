@@ -8,24 +8,17 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
-import lzma
 import re
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 from rtinterp.strict import strict
-
-#: Ends every document: a line of its own in a text file, the one special token in a vocabulary.
-END_OF_TEXT = "<|endoftext|>"
+from rtinterp.tasks.corpus_files import END_OF_TEXT, ENDINGS, KNOWN, TEXT_COLUMN, ended, read_documents, split_documents
 
 #: Of a single file, one document in this many is validation: the share that the sample corpus keeps.
 VALIDATION_ODDS = 20
-
-ENDINGS = (".txt", ".txt.xz", ".xz")
 
 #: An owner and a name, as the Hugging Face hub writes them; not a path with a dot in front or an ending.
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -73,8 +66,9 @@ def open_corpus(path: str | Path) -> Corpus:
     """Read a corpus and remember it, so that tasks find it by its hash.
 
     Args:
-        path: a .txt file, plain or xz-compressed, whose documents end with a line ``<|endoftext|>``; every 20th of
-            them is validation. Or a folder that holds one such file with "train" and one with "valid" in its name. Or,
+        path: a .txt file whose documents end with a line ``<|endoftext|>``, or a .jsonl or .parquet file whose
+            documents are its ``text``; text and JSON lines may be compressed (.gz, .bz2, .xz). Every 20th document is
+            validation. Or a folder that holds one such file with "train" and one with "valid" in its name. Or,
             where no such path exists, a data set on the Hugging Face hub such as ``roneneldan/TinyStories``, whose
             documents are the ``text`` of the splits ``train`` and ``validation``.
 
@@ -84,7 +78,7 @@ def open_corpus(path: str | Path) -> Corpus:
     """
     found = Path(path).expanduser()
     if found.is_dir():
-        train, validation = (tuple(_read(_file_of_split(found, word))) for word in ("train", "valid"))
+        train, validation = (tuple(read_documents(_file_of_split(found, word))) for word in ("train", "valid"))
     elif found.is_file():
         train, validation = _split_file(found)
     elif HUB_NAME.fullmatch(str(path)) and not str(path).endswith(ENDINGS):
@@ -120,7 +114,7 @@ def _file_of_split(folder: Path, word: str) -> Path:
     of_split = [path for path in files if word in path.name.lower() and other not in path.name.lower()]
     if len(of_split) != 1:
         raise ValueError(
-            f"{folder} must hold exactly one .txt or .txt.xz file with {word!r} and without {other!r} in its name, "
+            f"{folder} must hold exactly one file ({KNOWN}) with {word!r} and without {other!r} in its name, "
             f"found {[path.name for path in of_split]} among {[path.name for path in files]}"
         )
     return of_split[0]
@@ -128,8 +122,8 @@ def _file_of_split(folder: Path, word: str) -> Path:
 
 def _split_file(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if not path.name.endswith(ENDINGS):
-        raise ValueError(f"{path} is not a .txt or .txt.xz file; a corpus is one of those, or a folder with two")
-    train = list(_read(path))
+        raise ValueError(f"{path} is not a corpus: pass a file that ends in {KNOWN}, or a folder with two")
+    train = list(read_documents(path))
     if len(train) < VALIDATION_ODDS:
         raise ValueError(
             f"{path} holds {len(train)} documents and needs at least {VALIDATION_ODDS}, since every "
@@ -139,43 +133,6 @@ def _split_file(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     validation = train[every_twentieth]
     del train[every_twentieth]
     return tuple(train), tuple(validation)
-
-
-def _read(path: Path) -> Iterator[str]:
-    """The documents of one file."""
-    n_documents = 0
-    try:
-        with (lzma.open if path.suffix == ".xz" else open)(path, "rt", encoding="utf-8") as lines:
-            for document in split_documents(lines):
-                n_documents += 1
-                yield document
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error.reason}): convert it to UTF-8") from error
-    except (lzma.LZMAError, EOFError) as error:
-        raise ValueError(f"{path} is not a complete xz file: {error}") from error
-    if not n_documents:
-        raise ValueError(f"{path} holds no text")
-
-
-def split_documents(lines: Iterable[str]) -> Iterator[str]:
-    """Cut text at every ``<|endoftext|>``; surrounding white space goes, and so do empty documents.
-
-    Args:
-        lines: pieces of the text, cut anywhere but within the separator.
-    """
-    document: list[str] = []
-    for line in lines:
-        *ends, rest = line.split(END_OF_TEXT)
-        for end in ends:
-            yield from _stripped([*document, end])
-            document = []
-        document.append(rest)
-    yield from _stripped(document)
-
-
-def _stripped(pieces: list[str]) -> list[str]:
-    text = "".join(pieces).strip()
-    return [text] if text else []
 
 
 def _download(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -190,17 +147,13 @@ def _download(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     try:
         # Offline, unknown to the hub, or damaged: all of these are OSError or ValueError.
         dataset = datasets.load_dataset(name)
-        columns = [dataset[split]["text"] for split in ("train", "validation")]
+        columns = [dataset[split][TEXT_COLUMN] for split in ("train", "validation")]
     except (OSError, ValueError, KeyError) as error:
         summary = " ".join(str(error).split())
         raise ValueError(
             f"{name} is no path and could not be loaded from the Hugging Face hub ({summary}): {HOW_TO_GET_ONE}"
         ) from error
-    # Through the same cutting as a file, so that the same stories make the same hash.
-    train, validation = (
-        tuple(split_documents(itertools.chain.from_iterable((text, END_OF_TEXT) for text in column)))
-        for column in columns
-    )
+    train, validation = (tuple(split_documents(ended(column))) for column in columns)
     return train, validation
 
 

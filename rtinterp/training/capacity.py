@@ -85,7 +85,7 @@ def too_large(spec: RunSpec, n_models: int, device: torch.device) -> CapacityErr
     stack, one = (needed_bytes(spec, n, ChunkLimits(0, 0)) / GIB for n in (n_models, 1))
     advice = "train fewer seeds at once" if n_models > 1 else "use a smaller width, or a device with more memory"
     return CapacityError(
-        f"{n_models} model(s) of width {spec.model.d_model} need about {stack:,.2f} GiB on {device} even at one sequence "
-        f"at a time ({one:,.2f} GiB for one model), and it has {device_bytes(device) / GIB:,.1f} GiB in all; "
+        f"{n_models} model(s) of width {spec.model.d_model} need about {stack:,.2f} GiB on {device} even at one "
+        f"sequence at a time ({one:,.2f} GiB for one model), and it has {device_bytes(device) / GIB:,.1f} GiB in all; "
         f"{advice}"
     )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import json
 import lzma
 import pickle
 import re
@@ -9,12 +13,19 @@ import sys
 import types
 from pathlib import Path
 
+import polars as pl
 import pytest
-from corpus_references import as_text, made_up_corpus, write, write_corpus
+from corpus_references import as_file, as_text, made_up_corpus, write, write_corpus
 
 from rtinterp.tasks import Corpus, corpus, find_corpus, open_corpus
 
 CORPUS = made_up_corpus()
+
+
+def table(**columns: list) -> bytes:
+    """A Parquet file."""
+    pl.DataFrame(columns).write_parquet(buffer := io.BytesIO())
+    return buffer.getvalue()
 
 
 @pytest.fixture
@@ -23,7 +34,21 @@ def nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpus, "_OPEN", {})
 
 
-@pytest.mark.parametrize("ending", [".txt", ".txt.xz", ".xz"])
+ENDINGS = [
+    ".txt",
+    ".txt.xz",
+    ".xz",
+    ".txt.gz",
+    ".txt.bz2",
+    ".jsonl",
+    ".jsonl.gz",
+    ".jsonl.bz2",
+    ".jsonl.xz",
+    ".parquet",
+]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_a_folder_gives_back_both_splits(tmp_path: Path, ending: str, nothing_open: None) -> None:
     folder = write_corpus(tmp_path / "stories", CORPUS, ending)
     write(folder / "README.md", "about train and valid")
@@ -36,8 +61,9 @@ def test_a_folder_gives_back_both_splits(tmp_path: Path, ending: str, nothing_op
 
 def test_every_twentieth_document_of_a_single_file_is_validation(tmp_path: Path) -> None:
     documents = tuple(f"story {i}" for i in range(1, 101))
-    for name in ("stories.txt", "stories.txt.xz"):
-        opened = open_corpus(write(tmp_path / name, as_text(documents)))
+    for ending in ENDINGS:
+        (tmp_path / f"stories{ending}").write_bytes(as_file(documents, ending))
+        opened = open_corpus(tmp_path / f"stories{ending}")
         assert opened.validation == ("story 20", "story 40", "story 60", "story 80", "story 100")
         assert opened.train == tuple(document for document in documents if document not in opened.validation)
 
@@ -49,10 +75,11 @@ def test_every_twentieth_document_of_a_single_file_is_validation(tmp_path: Path)
         "one\nmore line\n<|endoftext|>\ntwo",
         "one\r\nmore line\r\n<|endoftext|>\r\ntwo\r\n<|endoftext|>\r\n",
         "\n\none\nmore line<|endoftext|>two<|endoftext|><|endoftext|>\n<|endoftext|>",
+        "\ufeffone\nmore line\n<|endoftext|>\ntwo",
     ],
-    ids=["as in the sample", "last one open", "Windows", "inline and empty"],
+    ids=["as in the sample", "last one open", "Windows", "inline and empty", "byte order mark"],
 )
-@pytest.mark.parametrize("ending", [".txt", ".txt.xz"])
+@pytest.mark.parametrize("ending", [".txt", ".txt.xz", ".txt.gz", ".txt.bz2"])
 def test_documents_are_what_stands_between_separators(tmp_path: Path, text: str, ending: str) -> None:
     write(tmp_path / f"train{ending}", text)
     write(tmp_path / f"valid{ending}", "three")
@@ -110,7 +137,22 @@ def test_what_was_opened_is_found_by_its_hash(tmp_path: Path, nothing_open: None
         ({"a-train.txt": "a", "b-train.txt": "b", "valid.txt": "c"}, "", "found \\['a-train.txt', 'b-train.txt'\\]"),
         ({"train-and-valid.txt": "a"}, "", "'train' and without 'valid'"),
         ({"train.txt": "\n<|endoftext|>\n", "valid.txt": "c"}, "", "train.txt holds no text"),
-        ({"stories.md": "a"}, "stories.md", "not a .txt or .txt.xz file"),
+        ({"stories.md": "a"}, "stories.md", r"not a corpus: pass a file that ends in \.txt, \.jsonl .* or \.parquet"),
+        ({"stories.tar.gz": "a"}, "stories.tar.gz", "not a corpus"),
+        ({"stories.txt.gz": b"plain text"}, "stories.txt.gz", "not a complete gz file"),
+        ({"stories.txt.gz": gzip.compress(b"a" * 9)[:-8]}, "stories.txt.gz", "not a complete gz file"),
+        ({"stories.txt.bz2": b"plain text"}, "stories.txt.bz2", "not a complete bz2 file"),
+        ({"stories.txt.bz2": bz2.compress(b"a" * 9)[:-8]}, "stories.txt.bz2", "not a complete bz2 file"),
+        ({"stories.jsonl": '{"text": "a"}\n{"text": '}, "stories.jsonl", "stories.jsonl, line 2, is not JSON"),
+        ({"stories.jsonl": '{"story": "a"}'}, "stories.jsonl", 'line 1, must be an object with a string under "text"'),
+        ({"stories.jsonl": '["text"]'}, "stories.jsonl", "line 1, must be an object"),
+        ({"stories.parquet": b"plain text"}, "stories.parquet", "not a complete parquet file"),
+        (
+            {"stories.parquet": table(story=["a"])},
+            "stories.parquet",
+            r'column "text" of strings; it has story \(String',
+        ),
+        ({"stories.parquet": table(text=[3])}, "stories.parquet", r'a column "text" of strings; it has text \(Int64'),
         ({"stories.txt": as_text(("a",) * 19)}, "stories.txt", "holds 19 documents and needs at least 20"),
         ({"stories.txt": ""}, "stories.txt", "holds no text"),
         ({"stories.txt": b"caf\xe9"}, "stories.txt", "not UTF-8 text .*: convert"),
@@ -124,6 +166,15 @@ def test_what_is_no_corpus_is_refused(tmp_path: Path, files: dict, path: str, me
     with pytest.raises(ValueError, match=message) as caught:
         open_corpus(tmp_path / path)
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_table_and_json_lines_leave_empty_is_no_document(tmp_path: Path) -> None:
+    stories = [*(f"story {i}" for i in range(20)), "", "end"]
+    (tmp_path / "stories.parquet").write_bytes(table(text=[None, *stories]))
+    (tmp_path / "stories.jsonl").write_text("\n".join(json.dumps({"text": story}) + "\n" for story in stories))
+    (tmp_path / "stories.txt").write_text(as_text(tuple(stories)))
+    first, *others = (open_corpus(tmp_path / f"stories{ending}").sha256 for ending in (".parquet", ".jsonl", ".txt"))
+    assert others == [first, first]
 
 
 def stub_datasets(monkeypatch: pytest.MonkeyPatch, load_dataset) -> None:
