@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 from rtinterp.executors.hand_over import train_in_process
@@ -29,8 +29,11 @@ class MissingExtraError(ImportError):
         super().__init__(f"--executor {executor} needs a package: pip install 'rtinterp[{executor}]'")
 
 
-def loky(tasks: Iterable[StackTask], n_workers: int) -> list[Outcome]:
+def loky(tasks: Iterable[StackTask], n_workers: int, on_outcome: Callable[[], None] = lambda: None) -> list[Outcome]:
     """Processes of this machine, without further packages.
+
+    Args:
+        on_outcome: called in this process after every outcome, while the workers go on with the next stacks.
 
     Raises:
         WorkersLostError: a worker, not only the training process in it, was killed.
@@ -38,7 +41,8 @@ def loky(tasks: Iterable[StackTask], n_workers: int) -> list[Outcome]:
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
     with _pool_errors(BrokenProcessPool):
-        return _outcomes(tasks, n_workers, "loky", initializer=_begin_worker, initargs=(os.getpid(),))
+        begin = {"initializer": _begin_worker, "initargs": (os.getpid(),)}
+        return _outcomes(tasks, n_workers, "loky", on_outcome, **begin)
 
 
 def dask(tasks: Iterable[StackTask], n_workers: int, address: str | None = None) -> list[Outcome]:
@@ -99,16 +103,35 @@ def ray(
             ray_package.shutdown()
 
 
-def _outcomes(tasks: Iterable[StackTask], n_workers: int, backend: str, **options: object) -> list[Outcome]:
+def _outcomes(
+    tasks: Iterable[StackTask],
+    n_workers: int,
+    backend: str,
+    on_outcome: Callable[[], None] | None = None,
+    **options: object,
+) -> list[Outcome]:
     import joblib
 
-    calls = (joblib.delayed(train_in_process)(to_json(task)) for task in tasks)
+    calls = (joblib.delayed(_train_numbered)(number, to_json(task)) for number, task in enumerate(tasks))
     with joblib.parallel_config(backend, n_jobs=n_workers, **options):
         # One stack at a time to a worker, and only as many as are at work: the others wait for whoever is free first.
+        # Ray hands over no outcome before the last one.
         # The casts: joblib has no annotations, and what a checker guesses from its defaults is too narrow.
-        parallel = joblib.Parallel(batch_size=cast(Any, 1), pre_dispatch="n_jobs")
-        answers = cast("list[str]", parallel(calls))
-    return [outcome_from_json(answer) for answer in answers]
+        parallel = joblib.Parallel(
+            batch_size=cast(Any, 1),
+            pre_dispatch="n_jobs",
+            return_as=cast(Any, "list" if on_outcome is None else "generator_unordered"),
+        )
+        answers: dict[int, str] = {}
+        for number, answer in cast("Iterable[tuple[int, str]]", parallel(calls)):
+            answers[number] = answer
+            if on_outcome is not None:
+                on_outcome()
+    return [outcome_from_json(answers[number]) for number in sorted(answers)]
+
+
+def _train_numbered(number: int, task_json: str) -> tuple[int, str]:
+    return number, train_in_process(task_json)
 
 
 @contextlib.contextmanager

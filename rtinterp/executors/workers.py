@@ -37,10 +37,16 @@ class Workers:
     address: str | None = None
     slurm: SlurmOptions = dataclasses.field(default_factory=SlurmOptions)
 
-    def hand_out(self, tasks: Iterable[StackTask], stopped: Callable[[], bool]) -> list[Outcome]:
-        """Train every task's stack; the outcomes in their order. Raises what the executors raise."""
+    def hand_out(
+        self, tasks: Iterable[StackTask], stopped: Callable[[], bool], on_outcome: Callable[[], None]
+    ) -> list[Outcome]:
+        """Train every task's stack; the outcomes in their order. Raises what the executors raise.
+
+        Args:
+            on_outcome: called after every outcome by loky, and not by the others.
+        """
         if self.executor == "loky":
-            return pools.loky(tasks, self.n_workers)
+            return pools.loky(tasks, self.n_workers, on_outcome)
         if self.executor == "dask":
             return pools.dask(tasks, self.n_workers, self.address)
         if self.executor == "ray":
