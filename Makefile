@@ -7,6 +7,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: figures lint test test-tl4 test-all clean
 
 # Two workers: on two cores they train the quick models nearly twice as fast as one.
+# What is drawn goes to results/, and nothing that came with the repository is changed.
 # Options for the script go in ARGS: make figures ARGS="--seeds 3"
 figures: $(INSTALLED)
 	$(BIN)/python analyses/make_figures.py --scale quick --workers 2 $(ARGS)

@@ -39,13 +39,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_figure_is_drawn_from_its_table(folder: Path) -> None:
-    drawn = folder / "figures" / "my_question"
+    drawn = folder / "results" / "my_question"
     table = pl.read_csv(drawn / "data" / "figure1_entropy.csv")
     n_heads = 2 * 4
     assert table["seed"].to_list() == [0] * n_heads + [1] * n_heads
     assert table["entropy"].is_between(0, 2).all()
     assert (drawn / "figure1_entropy.html").is_file()
-    assert "Figure 1: how far attention spreads" in (folder / "figures" / "index.html").read_text(encoding="utf-8")
+    assert "Figure 1: how far attention spreads" in (folder / "results" / "index.html").read_text(encoding="utf-8")
 
 
 def test_every_place_that_is_named_is_there() -> None:

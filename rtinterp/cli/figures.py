@@ -7,15 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import tyro
-from rich.console import Console
 
 from rtinterp.cli.chosen import check_scale, chosen
 from rtinterp.cli.options import run_command
-from rtinterp.executors.slurm import SlurmOptions
-from rtinterp.executors.sweep import Sweep, train
-from rtinterp.executors.workers import plan_workers
 from rtinterp.figures import NoCorpusError, Paper
 from rtinterp.figures.draw import draw, redraw
 from rtinterp.figures.stored_tables import written_tables
@@ -24,8 +19,8 @@ from rtinterp.tasks import open_corpus
 from rtinterp.training.environment import resolve_device
 
 PROGRAM = "rtinterp figures"
-#: Runs that come with the repository, from whose root the command is run.
-SHIPPED_RUNS = Path("figures", "runs")
+#: What comes with the repository, from whose root the command is run: runs, tables and pictures.
+SHIPPED = Path("figures")
 
 
 def figures(
@@ -35,7 +30,7 @@ def figures(
     seeds: Annotated[int | None, tyro.conf.arg(metavar="N")] = None,
     corpus: Annotated[str | None, tyro.conf.arg(metavar="PATH")] = None,
     runs: Path = Path("runs"),
-    out: Path = Path("figures"),
+    out: Path = Path("results"),
     device: str | None = None,
     retry_failed: bool = False,
     workers: Annotated[int, tyro.conf.arg(metavar="N")] = 1,
@@ -44,19 +39,19 @@ def figures(
 
     Args:
         scale: sizes and budgets: quick (small ones, for two CPU cores), short (the paper's sizes with fewer steps) or
-            paper (the official ones: a GPU, days). Without it nothing is trained: each figure is drawn at the best
-            scale that is stored, from the runs in the run store and those in figures/runs, and from the tables under
-            the output folder.
+            paper (the official ones: a GPU, days). Each figure is drawn as soon as its runs are there. Without a scale
+            nothing is trained: each row of a table is drawn at the best scale that is stored for it, of your own runs
+            and drawings and of what comes with the repository, in figures; every row says which it is.
         only: names of papers, such as random_transformers, or of figures, such as figure2_attention; all if not given.
         seeds: seeds 0 to N - 1 of every model, 1 if not given; only with a scale.
         corpus: text for language: a .txt, .jsonl or .parquet file, a folder of two (train, valid), or a hub name.
             Without one, nothing on language is trained or computed anew.
-        runs: the run store; finished runs in it are used, new ones are added.
-        out: gets a folder for each paper with HTML, images and, under data/, the tidy tables.
+        runs: the run store; finished runs in it are used, and so are those in figures/runs; new ones are added.
+        out: gets index.html, and a folder for each paper with HTML, images and, under data/, the tidy tables.
         device: cpu or cuda; cuda where there is one if not given.
         retry_failed: train runs again that diverged before.
-        workers: train in so many processes of this machine, which share its cores or GPUs. Small models train faster in
-            two processes of one thread than in one of two.
+        workers: train in so many processes of this machine, which share its cores or GPUs, while this one draws. Small
+            models train faster in two processes of one thread than in one of two.
     """
     papers = [paper.only(names) for paper, names in chosen("figure", only, lambda paper: paper.figures).items()]
     if scale is not None:
@@ -72,17 +67,23 @@ def figures(
     text = None if corpus is None else open_corpus(corpus)
     if scale is None:
         _check_folders(papers, runs, out)
-        redraw(papers, [store, RunStore(SHIPPED_RUNS)], out, corpus=text)
+        redraw(papers, store, out, corpus=text, shipped=SHIPPED)
         return
     if not only and text is None:
         papers = _without_language(papers)
-    n_seeds = 1 if seeds is None else seeds
-    if workers > 1:
-        figures_of = ((paper, figure) for paper in papers for figure in paper.figures.values())
-        specs = [spec for paper, figure in figures_of for spec in paper.specs(figure, scale, n_seeds, text)]
-        wanted = Sweep(store, specs, resolved, corpus=corpus, retry_failed=retry_failed)
-        _train_in_processes(wanted, workers)
-    draw(papers, store, out, scale=scale, n_seeds=n_seeds, corpus=text, device=device, retry_failed=retry_failed)
+    draw(
+        papers,
+        store,
+        out,
+        scale=scale,
+        n_seeds=1 if seeds is None else seeds,
+        corpus=text,
+        corpus_path=corpus,
+        shipped=SHIPPED,
+        device=str(resolved),
+        retry_failed=retry_failed,
+        n_workers=workers,
+    )
 
 
 def _check_folders(papers: Sequence[Paper], runs: Path, out: Path) -> None:
@@ -91,24 +92,16 @@ def _check_folders(papers: Sequence[Paper], runs: Path, out: Path) -> None:
     Raises:
         ValueError: nothing is there.
     """
-    missing = [folder for folder in (runs, SHIPPED_RUNS) if not folder.is_dir()]
+    missing = [folder for folder in (runs, SHIPPED / "runs") if not folder.is_dir()]
     need_runs = any(figure.experiment is not None for paper in papers for figure in paper.figures.values())
-    if need_runs and len(missing) == 2 and not any(written_tables(paper.figures, out / paper.name) for paper in papers):
+    tables = (written_tables(paper.figures, folder / paper.name) for paper in papers for folder in (out, SHIPPED))
+    if need_runs and len(missing) == 2 and not any(tables):
         raise ValueError(
-            f"nothing to draw from: there is no folder {runs} with runs of your own, and none {SHIPPED_RUNS} with "
+            f"nothing to draw from: there is no folder {runs} with runs of your own, and none {SHIPPED / 'runs'} with "
             "those of the repository; go to the root of the repository, pass --runs, or train with --scale quick"
         )
     for folder in missing if need_runs else ():
         print(f"not drawn from {folder}: there is no such folder", file=sys.stderr)
-
-
-def _train_in_processes(sweep: Sweep, n_workers: int) -> None:
-    """What could not be trained is told, and told again by the figures that need it."""
-    n_gpus = torch.cuda.device_count()
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    workers = plan_workers("loky", sweep.device, n_workers, None, SlurmOptions(), n_gpus=n_gpus)
-    for line in train(sweep, workers, console).errors:
-        console.print(f"not trained: {line}")
 
 
 def _without_language(papers: Sequence[Paper]) -> list[Paper]:

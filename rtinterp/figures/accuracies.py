@@ -79,7 +79,8 @@ def _accuracy_cell(accuracies: pl.Series) -> str:
 def _task_cell(table: pl.DataFrame) -> str:
     task = table["task"][0]
     widths = " and ".join(map(str, table["d_model"].unique().sort(descending=True)))
-    return style.task_title(task) + style.small(style.task_parameters(task)) + style.small(f"width {widths}")
+    sizes = style.small(style.task_parameters(task)) + style.small(f"width {widths}")
+    return style.task_title(task) + sizes + style.standing(table)
 
 
 def _paper_line(runs: pl.DataFrame, paper: str) -> str:

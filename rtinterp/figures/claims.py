@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import polars as pl
 
 from rtinterp.figures.comparison import Compare, summaries
+from rtinterp.figures.provenance import Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,9 @@ class Finding(NamedTuple):
         scales = " and ".join(self.rows["scale"].unique(maintain_order=True))
         seeds = sorted(set(self.rows["n_seeds"]))
         n_seeds = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]}"
-        return f"{scales} scale, medians of {n_seeds} seeds" if n_seeds != "1" else f"{scales} scale, 1 seed"
+        medians = f"medians of {n_seeds} seeds" if n_seeds != "1" else "1 seed"
+        told = [source for source in get_args(Source) if self.rows["source"].str.contains(source).any()]
+        return ", ".join([f"{scales} scale", medians, *filter(None, [" and ".join(told)])])
 
 
 def findings(claims: Sequence[Claim], tables: Mapping[str, pl.DataFrame]) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import polars as pl
 
-from rtinterp.figures import style
+from rtinterp.figures import provenance, style
 from rtinterp.figures.html_tables import html_table
 
 NAME = "paper_vs_ours"
@@ -54,6 +54,7 @@ SCHEMA = {
     "ours_max": pl.Float64,
     "n_seeds": pl.Int64,
     "scale": pl.String,
+    "source": pl.String,
     "task": pl.String,
     "d_model": pl.Int64,
     "n_steps": pl.Int64,
@@ -69,17 +70,23 @@ def paper_vs_ours(compared: Mapping[str, Compare], tables: Mapping[str, pl.DataF
         compared: by figure name.
         tables: by figure name; those without a published counterpart are passed over.
     """
-    return summaries(item for name, compare in compared.items() if name in tables for item in compare(tables[name]))
+    items = (item for name, compare in compared.items() if name in tables for item in compare(tables[name]))
+    return summaries(items)
 
 
 def summaries(items: Iterable[Item]) -> pl.DataFrame:
-    """Make one row per item that has runs: their median and range, and what they are."""
-    return pl.DataFrame([_row(item) for item in items if len(item.runs)], schema=SCHEMA)
+    """Make one row per item that has runs: their median and range, and what they are.
+
+    Of one quantity at several scales, the first is taken, which is the largest.
+    """
+    rows = pl.DataFrame([_row(item) for item in items if len(item.runs)], schema=SCHEMA)
+    return rows.unique(["quantity", "model"], keep="first", maintain_order=True)
 
 
 def as_html(table: pl.DataFrame, label: str) -> str:
     """Write the rows of ``paper_vs_ours`` or of ``summaries`` as an HTML table, called ``label``."""
-    header, rows = ["quantity: model", *READABLE[1:]], list(_readable(table))
+    (_, *titles), *rows = _readable(table)
+    header = ["quantity: model", *titles]
     filled = [column for column, cells in enumerate(zip(*rows, strict=True)) if any(cells)]
     header, *rows = ([html.escape(cells[column]) for column in filled] for cells in (header, *rows))
     return html_table(header, rows, label)
@@ -87,14 +94,14 @@ def as_html(table: pl.DataFrame, label: str) -> str:
 
 def as_markdown(table: pl.DataFrame) -> str:
     """Write the rows of ``paper_vs_ours`` as a Markdown table."""
-    lines = [READABLE, ["---"] * len(READABLE), *_readable(table)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-READABLE = ["", "paper", "ours: median (min to max)", "seeds", "ours at", "budget", "device"]
+    head, *rows = _readable(table)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
 
 
 def _readable(table: pl.DataFrame) -> Iterator[list[str]]:
+    """The heading, and the cells of every row; a table that has no sources tells none."""
+    sources = ["source"] * ("source" in table.columns)
+    yield ["", "paper", "ours: median (min to max)", "seeds", *sources, "ours at", "budget", "device"]
     for row in table.iter_rows(named=True):
         spread = "" if row["n_seeds"] == 1 else f" ({row['ours_min']:.3g} to {row['ours_max']:.3g})"
         yield [
@@ -102,6 +109,7 @@ def _readable(table: pl.DataFrame) -> Iterator[list[str]]:
             row["paper"],
             f"{row['ours_median']:.3g}{spread}",
             str(row["n_seeds"]),
+            *(row[name] for name in sources),
             f"{row['scale']} scale, {style.task_parameters(row['task'])}; width {row['d_model']}",
             f"{row['n_steps']:,} steps × {row['batch_size']:,}",
             row["device"],
@@ -118,5 +126,6 @@ def _row(item: Item) -> dict[str, Any]:
         "ours_min": values.min(),
         "ours_max": values.max(),
         "n_seeds": item.runs["seed"].n_unique(),
+        "source": provenance.sources_of(item.runs),
         **{name: first[name] for name in ("scale", "task", "d_model", "n_steps", "batch_size", "device")},
     }

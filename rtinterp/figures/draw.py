@@ -1,23 +1,31 @@
-"""From runs to a folder of figures: compute, write, and list it all in one page."""
+"""From runs to a folder of figures: each is drawn as soon as its runs are there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
-import polars as pl
+import torch
 from rich.console import Console
 
-from rtinterp.figures import comparison
-from rtinterp.figures.figure import Figure, with_scale
-from rtinterp.figures.pages import Drawn, write_index
+from rtinterp.executors.slurm import SlurmOptions
+from rtinterp.executors.sweep import Sweep
+from rtinterp.executors.sweep import train as train_in_processes
+from rtinterp.executors.workers import plan_workers
+from rtinterp.figures.figure import Figure
+from rtinterp.figures.growing_page import GrowingPage
 from rtinterp.figures.paper import Paper
-from rtinterp.figures.render import write_html, write_images, write_table
-from rtinterp.figures.stored_tables import best_stored_table, written_tables
+from rtinterp.figures.provenance import Origin, Source, origins
+from rtinterp.figures.stored_tables import best_stored_table, computed_table
+from rtinterp.figures.training_order import by_completion
 from rtinterp.store import RunStore, StoreError
 from rtinterp.store.training import train
 from rtinterp.tasks import Corpus
+from rtinterp.training.environment import resolve_device
 from rtinterp.training.loop import DivergenceError
+from rtinterp.training.run import Run
+from rtinterp.training.spec import RunSpec
 
 
 def draw(
@@ -28,14 +36,22 @@ def draw(
     scale: str,
     n_seeds: int,
     corpus: Corpus | None = None,
+    corpus_path: str | None = None,
+    shipped: Path | None = None,
     device: str | None = None,
     retry_failed: bool = False,
+    n_workers: int = 1,
 ) -> None:
-    """Write csv, HTML and images of every figure of papers; runs that the store has are not trained again.
+    """Write csv, HTML and images of every figure of papers, each as soon as its runs are trained.
+
+    Runs that the store has, or that came with the repository, are not trained again.
 
     Args:
-        out: gets a folder for each paper.
+        out: gets a folder for each paper, and the page that lists all figures.
+        corpus_path: what other processes open as ``corpus``.
+        shipped: the folder of what came with the repository, whose ``runs`` are used too; it is only read.
         retry_failed: train runs again that diverged before.
+        n_workers: train in so many processes, while this one draws; 1 is this process alone.
 
     Raises:
         NoCorpusError: a figure is about language, and there is no corpus. Nothing is trained then.
@@ -43,87 +59,143 @@ def draw(
         ValueError: the corpus is too small for the scale, or the device is not there.
     """
     console = _console()
-    specs_of = {
+    needed = {
         (paper, figure): paper.specs(figure, scale, n_seeds, corpus)
         for paper in papers
         for figure in paper.figures.values()
     }
-    left_out: dict[str, Exception] = {}
-
-    def trained_table(paper: Paper, figure: Figure) -> pl.DataFrame | None:
-        specs = specs_of[paper, figure]
-        if not specs:
-            return figure.compute([])
-        missing = store.missing(specs, retry_failed=retry_failed)
-        if missing:
-            console.print(f"{figure.name}: training {len(missing)} of {len(specs)} runs")
-        try:
-            runs = train(specs, store=store, device=device, retry_failed=retry_failed)
-        except (StoreError, DivergenceError) as error:
-            console.print(f"{figure.name}: not drawn: {error}")
-            left_out[figure.name] = error
-            return None
-        return with_scale(figure.compute(runs), scale)
-
-    _write(papers, trained_table, out, console)
-    if left_out:
+    wanted = Sweep(store, [], resolve_device(device), corpus=corpus_path, retry_failed=retry_failed)
+    with GrowingPage(papers, out, console) as page:
+        drawing = _Drawing(page, scale, needed, origins(store, out, shipped), wanted, console)
+        drawing.draw_complete()
+        if n_workers > 1:
+            drawing.train_in_processes(n_workers)
+        drawing.train_and_draw()
+    if drawing.left_out:
         raise StoreError(
-            f"not drawn: {', '.join(left_out)}; {next(iter(left_out.values()))}. A damaged run is trained again "
-            f"once its folder in {store.path} is moved away, one that failed by --retry-failed"
+            f"not drawn: {', '.join(drawing.left_out)}; {next(iter(drawing.left_out.values()))}. A damaged run is "
+            f"trained again once its folder in {store.path} is moved away, one that failed by --retry-failed"
         )
 
 
-def redraw(papers: Sequence[Paper], stores: Sequence[RunStore], out: Path, *, corpus: Corpus | None = None) -> None:
-    """Write every figure at the best scale that can be had without training (``best_stored_table``)."""
-    console = _console()
-
-    def stored_table(paper: Paper, figure: Figure) -> pl.DataFrame | None:
-        table = best_stored_table(paper, figure, stores, out / paper.name, corpus)
-        if table is None:
-            console.print(f"{figure.name}: nothing stored to draw it from; --scale quick trains what it needs")
-        return table
-
-    if not _write(papers, stored_table, out, console):
-        raise ValueError("nothing was drawn")
-
-
-def _write(
+def redraw(
     papers: Sequence[Paper],
-    table_of: Callable[[Paper, Figure], pl.DataFrame | None],
+    store: RunStore,
     out: Path,
-    console: Console,
-) -> bool:
-    """Write the figures that have a table, and the page that lists them; whether there was any."""
-    drawn: list[Drawn] = []
-    for one in _drawings(papers, table_of):
-        folder, name = out / one.paper.name, one.figure.name
-        write_table(one.table, name, folder)
-        console.print(f"{name}: {write_html(one.drawing, name, folder)}")
-        drawn.append(one)
-    if not drawn:
-        return False
-    comparisons = {paper.name: _compare(paper, out / paper.name) for paper in papers}
-    note = write_images({out / one.paper.name / one.figure.name: one.drawing for one in drawn})
-    if note:
-        console.print(f"No PNG and SVG images: {note}. The HTML pages are complete.")
-    console.print(f"All figures: {write_index(drawn, comparisons, out)}")
-    return True
+    *,
+    corpus: Corpus | None = None,
+    shipped: Path | None = None,
+) -> None:
+    """Write every figure without training, each of its rows at the best scale that is stored.
+
+    Args:
+        shipped: the folder of what came with the repository, runs and tables; it is only read.
+
+    Raises:
+        ValueError: nothing is stored to draw from.
+    """
+    console = _console()
+    with GrowingPage(papers, out, console) as page:
+        for paper in papers:
+            for figure in paper.figures.values():
+                table = best_stored_table(paper, figure, origins(store, out, shipped), corpus)
+                if table is None:
+                    console.print(f"{figure.name}: nothing stored to draw it from; --scale quick trains what it needs")
+                else:
+                    page.add(paper, figure, table)
+        if not len(page):
+            raise ValueError("nothing was drawn")
 
 
-def _drawings(papers: Sequence[Paper], table_of: Callable[[Paper, Figure], pl.DataFrame | None]) -> Iterator[Drawn]:
-    for paper in papers:
-        for figure in paper.figures.values():
-            table = table_of(paper, figure)
-            if table is not None:
-                yield Drawn(paper, figure, table, figure.plot(table))
+@dataclasses.dataclass
+class _Drawing:
+    """What is drawn, and what is to be trained for it.
 
+    Attributes:
+        needed: the runs of every figure that is neither drawn nor left out.
+        left_out: why, by name of the figure.
+    """
 
-def _compare(paper: Paper, folder: Path) -> pl.DataFrame:
-    """Compare what is drawn, with earlier drawings too, which ``--only`` leaves as they are, and write the table."""
-    compared = comparison.paper_vs_ours(paper.compared, written_tables(paper.compared, folder))
-    if len(compared):
-        write_table(compared, comparison.NAME, folder)
-    return compared
+    page: GrowingPage
+    scale: str
+    needed: dict[tuple[Paper, Figure], list[RunSpec]]
+    origins: list[Origin]
+    sweep: Sweep
+    console: Console
+    left_out: dict[str, Exception] = dataclasses.field(default_factory=dict)
+
+    def draw_complete(self) -> None:
+        """Draw the figures whose runs are all stored by now."""
+        for one, specs in list(self.needed.items()):
+            if not self._missing(specs):
+                self._draw(*one)
+
+    def train_in_processes(self, n_workers: int) -> None:
+        """Train what is missing, and draw meanwhile; what could not be trained is told again by its figures."""
+        specs = [spec for added in self._in_order().values() for spec in added]
+        if not self._missing(specs):
+            return
+        workers = plan_workers(
+            "loky", self.sweep.device, n_workers, None, SlurmOptions(), n_gpus=torch.cuda.device_count()
+        )
+        sweep = dataclasses.replace(self.sweep, specs=specs)
+        for line in train_in_processes(sweep, workers, self.console, self.draw_complete).errors:
+            self.console.print(f"not trained: {line}")
+        self.sweep = dataclasses.replace(self.sweep, retry_failed=False)
+
+    def train_and_draw(self) -> None:
+        """Train in this process what the rest of the figures lack, one figure after the other, and draw each."""
+        for one, added in self._in_order().items():
+            missing = self._missing(added)
+            if missing:
+                self.console.print(f"{one[1].name}: training {len(missing)} of {len(self.needed[one])} runs")
+            try:
+                train(
+                    added, store=self.sweep.store, device=str(self.sweep.device), retry_failed=self.sweep.retry_failed
+                )
+            except (StoreError, DivergenceError) as error:
+                self._leave_out(one, error)
+            else:
+                self._draw(*one)
+
+    def _in_order(self) -> dict[tuple[Paper, Figure], list[RunSpec]]:
+        """What the store is to have for each figure, in the order in which to train it."""
+        own = {one: self._not_shipped(specs) for one, specs in self.needed.items()}
+        everything = [spec for specs in own.values() for spec in specs]
+        return by_completion(own, set(everything).difference(self._missing(everything)))
+
+    def _missing(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
+        """Those that are neither stored nor shipped, nor known to fail."""
+        store = self.sweep.store
+        return self._not_shipped(store.missing(specs, retry_failed=self.sweep.retry_failed))
+
+    def _not_shipped(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
+        _, *shipped = self.origins
+        for origin in shipped:
+            specs = origin.runs.missing(specs, retry_failed=True)
+        return list(specs)
+
+    def _draw(self, paper: Paper, figure: Figure) -> None:
+        specs = self.needed[paper, figure]
+        try:
+            runs = [self._load(spec) for spec in dict.fromkeys(specs)]
+        except StoreError as error:
+            self._leave_out((paper, figure), error)
+            return
+        self.page.add(paper, figure, computed_table(figure, self.scale, runs) if runs else figure.compute([]))
+        del self.needed[paper, figure]
+
+    def _load(self, spec: RunSpec) -> tuple[Source, Run]:
+        """The run, of the first origin that has it."""
+        own = self.origins[0]
+        origin = next((origin for origin in self.origins if spec in origin.runs), own)
+        return origin.source, origin.runs.load(spec)
+
+    def _leave_out(self, one: tuple[Paper, Figure], error: Exception) -> None:
+        name = one[1].name
+        self.console.print(f"{name}: not drawn: {error}")
+        self.left_out[name] = error
+        del self.needed[one]
 
 
 def _console() -> Console:

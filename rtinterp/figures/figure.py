@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import plotly.graph_objects as go
 import polars as pl
 
 from rtinterp.tasks import Task
 from rtinterp.training.run import Run
+from rtinterp.training.spec import RunSpec
+
+#: What a table says of a spec, by column.
+SPEC_COLUMNS: Mapping[str, Callable[[RunSpec], str | int]] = {
+    "task": lambda spec: repr(spec.task),
+    "body": lambda spec: spec.model.label,
+    "n_layers": lambda spec: spec.model.n_layers,
+    "d_model": lambda spec: spec.model.d_model,
+    "trainable": lambda spec: spec.trainable,
+    "seed": lambda spec: spec.seed,
+    "n_steps": lambda spec: spec.training.n_steps,
+    "batch_size": lambda spec: spec.training.batch_size,
+}
+#: A task whatever its size: its class and its switches, without its numbers.
+TASK = pl.col("task").str.replace_all(r"\w+=\d+\b", "").alias("task of any size")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Figure:
     """One figure or table of a paper.
 
@@ -21,9 +36,13 @@ class Figure:
         name: the name of its files without their ending, and what ``--only`` takes; no two papers share one.
         caption: what to see in it; HTML.
         experiment: the name of the paper's experiment whose runs it needs; None where it needs none.
-        compute: those runs to a tidy table with a ``seed`` column.
-        plot: that table to a plotly figure; reads nothing else.
-        opens_models: each row comes from one model alone, by running it, not from what its training recorded.
+        compute: those runs to a tidy table whose rows start with ``run_columns``, and come from one run each.
+        plot: that table, and in front of it the columns of ``with_provenance``, to a plotly figure; reads nothing else.
+        rows: columns among ``key`` that tell the rows of what is drawn apart, whatever their scale. What stands in one
+            row is compared, and stands at one scale, each row at the best that is stored for it. Without any, the whole
+            figure does.
+        hyper_parameters: names of fields of ``TrainSpec``, and columns of the table, in which its runs differ beside
+            those of ``run_columns``.
     """
 
     name: str
@@ -32,7 +51,18 @@ class Figure:
     experiment: str | None
     compute: Callable[[Sequence[Run]], pl.DataFrame]
     plot: Callable[[pl.DataFrame], go.Figure]
-    opens_models: bool = False
+    rows: tuple[str | pl.Expr, ...] = ()
+    hyper_parameters: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> list[str]:
+        """The columns that tell the rows of a run from those of the figure's others."""
+        return [*SPEC_COLUMNS, *self.hyper_parameters]
+
+    def key_of(self, spec: RunSpec) -> dict[str, Any]:
+        """Return what ``key`` is in the rows of a run."""
+        columns = {name: read(spec) for name, read in SPEC_COLUMNS.items()}
+        return columns | {name: getattr(spec.training, name) for name in self.hyper_parameters}
 
 
 TaskT = TypeVar("TaskT", bound=Task)
@@ -52,26 +82,10 @@ def task_of(run: Run, kind: type[TaskT]) -> TaskT:
 
 def run_columns(run: Run) -> dict[str, str | int]:
     """Return the columns that say where a row comes from; every table starts with them."""
-    spec = run.spec
-    return {
-        "task": repr(spec.task),
-        "body": spec.model.label,
-        "n_layers": spec.model.n_layers,
-        "d_model": spec.model.d_model,
-        "trainable": spec.trainable,
-        "seed": spec.seed,
-        "n_steps": spec.training.n_steps,
-        "batch_size": spec.training.batch_size,
-        "device": run.environment.device,
-    }
+    return {**{name: read(run.spec) for name, read in SPEC_COLUMNS.items()}, "device": run.environment.device}
 
 
 def with_run_columns(run: Run, table: pl.DataFrame) -> pl.DataFrame:
     """Put the columns that identify a run in front of a table of that run."""
     columns = [pl.lit(value).alias(name) for name, value in run_columns(run).items()]
     return table.select(*columns, *table.columns)
-
-
-def with_scale(table: pl.DataFrame, scale: str) -> pl.DataFrame:
-    """Mark a table with the scale of its runs."""
-    return table.select(pl.lit(scale).alias("scale"), *table.columns)

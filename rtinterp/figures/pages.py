@@ -20,8 +20,9 @@ from rtinterp.figures.comparison import NAME, as_html
 from rtinterp.figures.figure import Figure
 from rtinterp.figures.fluid import fluid, subtitle_of
 from rtinterp.figures.html_tables import markup, table_of
+from rtinterp.figures.images import IMAGE_FORMATS
 from rtinterp.figures.paper import Paper
-from rtinterp.figures.render import DATA_FOLDER, IMAGE_FORMATS, write_aside
+from rtinterp.figures.render import DATA_FOLDER, write_aside
 
 INDEX_FILE = "index.html"
 
@@ -42,9 +43,9 @@ def command_line(scale: str, n_seeds: int, *, with_corpus: bool = False) -> str:
 
 
 def command_of(drawn: Drawn) -> str:
-    """Return the command that trains what one drawn figure shows, and draws it."""
+    """Return the command that trains what one drawn figure shows, and draws it; what has several scales is stored."""
     command = "python analyses/make_figures.py"
-    if "scale" in drawn.table.columns:
+    if "scale" in drawn.table.columns and drawn.table["scale"].n_unique() == 1:
         scale, n_seeds = drawn.table["scale"][0], drawn.table["seed"].n_unique()
         command = command_line(scale, n_seeds, with_corpus=drawn.paper.needs_corpus(drawn.figure))
     return f"{command} --only {drawn.figure.name}"

@@ -1,18 +1,18 @@
-"""Write a figure: its table as csv, the plot as interactive HTML, and as images where a browser is there."""
+"""Write a figure: its table as csv, and the plot as interactive HTML."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import plotly.graph_objects as go
 import polars as pl
 from plotly.offline import get_plotlyjs
 
+from rtinterp.figures.images import IMAGE_FORMATS
+
 DATA_FOLDER = "data"
 PLOTLY_FILE = "plotly.min.js"
-IMAGE_FORMATS = ("png", "svg")
-PNG_SCALE = 2
 
 
 def table_path(name: str, folder: Path) -> Path:
@@ -44,30 +44,7 @@ def write_aside(path: Path, write: Callable[[Path], object]) -> Path:
     return path
 
 
-def write_images(figures: Mapping[Path, go.Figure]) -> str | None:
-    """Write PNG and SVG of every figure, in one browser session; returns why there are none, or None.
-
-    Args:
-        figures: by the path of its files without their ending.
-    """
-    try:
-        import kaleido
-        from choreographer import errors
-    except ImportError:
-        return "kaleido is not installed (pip install 'rtinterp[images]')"
-    images = [
-        {
-            "fig": figure.to_dict(),
-            "path": path.with_name(f"{path.name}.{image_format}"),
-            "opts": {"format": image_format, "scale": PNG_SCALE if image_format == "png" else 1},
-        }
-        for path, figure in figures.items()
-        for image_format in IMAGE_FORMATS
-    ]
-    try:
-        kaleido.write_fig_from_object_sync(images, kopts={"n": 1, "mathjax": False})
-    except errors.ChromeNotFoundError:
-        return "no Chrome or Chromium was found on this machine"
-    except (errors.BrowserFailedError, errors.BrowserClosedError) as error:
-        return f"the browser does not start: {error}"
-    return None
+def remove_drawing(name: str, folder: Path) -> None:
+    """Remove the page and the images of a figure that were drawn earlier, of another table maybe."""
+    for kind in ("html", *IMAGE_FORMATS):
+        (folder / f"{name}.{kind}").unlink(missing_ok=True)

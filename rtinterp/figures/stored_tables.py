@@ -2,58 +2,65 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import polars as pl
 
-from rtinterp.figures.figure import Figure, run_columns, with_scale
+from rtinterp.figures.figure import Figure
 from rtinterp.figures.paper import Paper
+from rtinterp.figures.provenance import Origin, Source, with_provenance
 from rtinterp.figures.render import table_path
+from rtinterp.figures.standing import Model, Place, Row, best_places
 from rtinterp.store import RunStore, StoreError
 from rtinterp.tasks import Corpus
 from rtinterp.training.run import Run
 from rtinterp.training.spec import RunSpec
 
 
-class Standing(NamedTuple):
-    """The scale of a table, and its number of seeds."""
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """What is stored of a run: itself in a store, or its rows in a table."""
 
-    scale: str
-    n_seeds: int
+    source: Source
+    run: tuple[RunStore, RunSpec] | None = None
+    rows: pl.DataFrame = dataclasses.field(default_factory=pl.DataFrame)
 
 
 def best_stored_table(
-    paper: Paper, figure: Figure, stores: Sequence[RunStore], folder: Path, corpus: Corpus | None = None
+    paper: Paper, figure: Figure, origins: Sequence[Origin], corpus: Corpus | None = None
 ) -> pl.DataFrame | None:
-    """Find the table of the largest scale, of the most seeds; None if there is none. Nothing is trained.
+    """Make the table of a figure each of whose rows is at the largest scale that is stored; None if nothing is.
 
-    It is computed anew if the stores have all of its runs. If they have some, and the figure opens its models, the rows
-    of those are computed anew, and the rest is as the table in the paper's folder has it.
+    Nothing is trained. Runs that are stored are computed anew; of others, the rows are as the tables of earlier
+    drawings have them. Of equal runs, the first origin's are taken. See ``best_places`` for which stand in the table.
     """
     if figure.experiment is None:
         return figure.compute([])
+    specs = _specs(paper, figure, origins, corpus)
+    places = {scale: _places(figure, scale, of_scale) for scale, of_scale in specs.items()}
+    wanted = dict.fromkeys(place[:3] for of_scale in places.values() for place in of_scale)
+    held: dict[Place, list[Held]] = {}
+    for place, one in itertools.chain(
+        _held_runs(specs, places, origins), *(_held_rows(paper, figure, origin) for origin in origins)
+    ):
+        held.setdefault(place, []).append(one)
+    while held:
+        stored = _in_order(held, wanted)
+        chosen = best_places(list(paper.scales), stored, wanted, with_incomplete=bool(figure.rows))
+        runs = _load(chosen, held)
+        if runs is not None:
+            return _assembled(figure, chosen, held, runs) if chosen else None
+    return None
 
-    def rank(standing: Standing) -> tuple[int, int]:
-        return list(paper.scales).index(standing.scale), standing.n_seeds
 
-    stored = _stored_table(paper, figure, folder)
-    best = max(_complete(paper, figure, stores, corpus), key=rank, default=None)
-    if best is not None and (stored is None or rank(best) >= rank(standing_of(stored))):
-        runs = _runs(paper.specs(figure, best.scale, best.n_seeds, corpus), stores)
-        return with_scale(figure.compute(list(runs)), best.scale)
-    if stored is None or not figure.opens_models:
-        return stored
-    scale, n_seeds = standing_of(stored)
-    return _renewed(stored, figure, list(_runs(paper.specs(figure, scale, n_seeds, corpus), stores)))
-
-
-def standing_of(table: pl.DataFrame) -> Standing:
-    """Read the standing of a table that ``with_scale`` has marked."""
-    return Standing(table["scale"][0], table["seed"].n_unique())
+def computed_table(figure: Figure, scale: str, runs: Sequence[tuple[Source, Run]]) -> pl.DataFrame:
+    """Compute the table of a figure from runs of one scale, and where they come from."""
+    parts = _rows_of(figure, [run for _, run in runs])
+    return pl.concat(with_provenance(parts[run.spec], scale, source) for source, run in runs)
 
 
 def written_tables(names: Iterable[str], folder: Path) -> dict[str, pl.DataFrame]:
@@ -63,56 +70,127 @@ def written_tables(names: Iterable[str], folder: Path) -> dict[str, pl.DataFrame
     return {name: table for name, table in tables.items() if "scale" in table.columns}
 
 
-def _stored_table(paper: Paper, figure: Figure, folder: Path) -> pl.DataFrame | None:
-    path = table_path(figure.name, folder)
+def _specs(paper: Paper, figure: Figure, origins: Sequence[Origin], corpus: Corpus | None) -> dict[str, list[RunSpec]]:
+    """The runs of each scale, of as many seeds as have something stored, and at least of one."""
+    if paper.needs_corpus(figure) and corpus is None:
+        return {}
+    return {scale: _specs_at(paper, figure, scale, origins, corpus) for scale in paper.scales}
+
+
+def _specs_at(
+    paper: Paper, figure: Figure, scale: str, origins: Sequence[Origin], corpus: Corpus | None
+) -> list[RunSpec]:
+    specs = paper.specs(figure, scale, 1, corpus)
+    for n_seeds in itertools.count(2):
+        more = paper.specs(figure, scale, n_seeds, corpus)
+        new = set(more).difference(specs)
+        if all(len(origin.runs.missing(new, retry_failed=True)) == len(new) for origin in origins):
+            break
+        specs = more
+    return list(dict.fromkeys(specs))
+
+
+def _places(figure: Figure, scale: str, specs: Sequence[RunSpec]) -> list[Place]:
+    """Where runs of a scale belong."""
+    return _places_of(figure, pl.DataFrame([{"scale": scale, **figure.key_of(spec)} for spec in specs]))
+
+
+def _places_of(figure: Figure, keys: pl.DataFrame) -> list[Place]:
+    """Where the rows of a table belong that has a scale and the columns of ``Figure.key_of``."""
+    rows = keys.select(figure.rows).rows() if figure.rows else [()] * len(keys)
+    models = keys.select(pl.exclude("scale", "seed")).rows()
+    return list(map(Place, keys["scale"], rows, models, keys["seed"]))
+
+
+def _held_runs(
+    specs: Mapping[str, Sequence[RunSpec]], places: Mapping[str, Sequence[Place]], origins: Sequence[Origin]
+) -> Iterator[tuple[Place, Held]]:
+    for origin in origins:
+        for scale, of_scale in specs.items():
+            missing = set(origin.runs.missing(of_scale, retry_failed=True))
+            for spec, place in zip(of_scale, places[scale], strict=True):
+                if spec not in missing:
+                    yield place, Held(origin.source, run=(origin.runs, spec))
+
+
+def _held_rows(paper: Paper, figure: Figure, origin: Origin) -> Iterator[tuple[Place, Held]]:
+    """What the table of an earlier drawing has of the origin's own source, run by run."""
+    path = table_path(figure.name, origin.folder / paper.name)
     if not path.is_file():
-        return None
+        return
     table = pl.read_csv(path, infer_schema_length=None)
-    if "scale" not in table.columns or table.is_empty() or table["scale"][0] not in paper.scales:
+    key = ["scale", *figure.key]
+    if not set(key) <= set(table.columns) or table.is_empty() or not set(table["scale"]) <= set(paper.scales):
         scales = ", ".join(paper.scales)
         warnings.warn(f"left out {path}: it does not say at which of the scales {scales}", stacklevel=2)
-        return None
-    return table
-
-
-def _complete(paper: Paper, figure: Figure, stores: Sequence[RunStore], corpus: Corpus | None) -> Iterator[Standing]:
-    """The scales at which the stores have every run, with the number of seeds for which they do."""
-    if paper.needs_corpus(figure) and corpus is None:
         return
-    for scale in paper.scales:
-        has_all = (not _missing(paper.specs(figure, scale, n_seeds, corpus), stores) for n_seeds in itertools.count(1))
-        n_seeds = sum(1 for _ in itertools.takewhile(bool, has_all))
-        if n_seeds:
-            yield Standing(scale, n_seeds)
+    if "source" in table.columns:
+        table = table.filter(pl.col("source") == origin.source)
+    parts = table.partition_by(key, maintain_order=True)
+    if parts:
+        keys = pl.concat(part.select(key).head(1) for part in parts)
+        for place, part in zip(_places_of(figure, keys), parts, strict=True):
+            yield place, Held(origin.source, rows=part)
 
 
-def _missing(specs: Iterable[RunSpec], stores: Sequence[RunStore]) -> Iterable[RunSpec]:
-    """Those that no store has finished."""
-    for store in stores:
-        specs = store.missing(specs, retry_failed=True)
-    return specs
-
-
-def _runs(specs: Sequence[RunSpec], stores: Sequence[RunStore]) -> Iterator[Run]:
-    """Those of the runs that are stored somewhere; damaged ones are left out with a warning."""
-    for spec in specs:
-        store = next((store for store in stores if spec in store), None)
-        if store is None:
-            continue
-        try:
-            yield store.load(spec)
-        except StoreError as error:
-            warnings.warn(f"left out a damaged run: {error}", stacklevel=2)
-
-
-def _renewed(stored: pl.DataFrame, figure: Figure, runs: Sequence[Run]) -> pl.DataFrame:
-    """The stored table, with the rows of these runs computed anew, in their old places."""
-    if not runs:
-        return stored
-    computed = figure.compute(runs)
-    key = [name for name in run_columns(runs[0]) if name in stored.columns and name != "device"]
-    old, new = (
-        table.partition_by(key, as_dict=True, maintain_order=True)
-        for table in (stored.select(computed.columns).cast(computed.schema), computed)
+def _in_order(held: Iterable[Place], wanted: Iterable[tuple[str, Row, Model]]) -> list[Place]:
+    """Rows and models as the experiment lists them, then others, each with its seeds."""
+    held = list(held)
+    everything = [*wanted, *(place[:3] for place in held)]
+    rows, models = (
+        {one: number for number, one in enumerate(dict.fromkeys(of))}
+        for of in ((row for _, row, _ in everything), (model for *_, model in everything))
     )
-    return with_scale(pl.concat(new.get(run, rows) for run, rows in old.items()), stored["scale"][0])
+    return sorted(held, key=lambda place: (rows[place.row], models[place.model], place.seed))
+
+
+def _load(chosen: Iterable[Place], held: dict[Place, list[Held]]) -> dict[Place, Run] | None:
+    """Load the chosen runs; None if one of them is damaged, which then is no longer among what is held."""
+    runs = {}
+    for place in chosen:
+        stored = held[place][0].run
+        if stored is None:
+            continue
+        store, spec = stored
+        try:
+            runs[place] = store.load(spec)
+        except StoreError as error:
+            warnings.warn(f"left out a damaged run: {error}", stacklevel=3)
+            del held[place][0]
+            if not held[place]:
+                del held[place]
+            return None
+    return runs
+
+
+def _assembled(
+    figure: Figure, chosen: Sequence[Place], held: Mapping[Place, Sequence[Held]], runs: Mapping[Place, Run]
+) -> pl.DataFrame:
+    """The rows of the chosen runs, computed anew where there is a run."""
+    computed = _rows_of(figure, list(runs.values()))
+    parts = []
+    for place in chosen:
+        one = held[place][0]
+        rows = computed[runs[place].spec] if place in runs else one.rows
+        if computed and place not in runs:
+            schema = next(iter(computed.values())).schema
+            rows = rows.select(pl.col(name).cast(schema[name]) for name in schema if name in rows.columns)
+        parts.append(with_provenance(rows, place.scale, one.source))
+    # Diagonal: a column may be newer than a table.
+    return pl.concat(parts, how="diagonal_relaxed")
+
+
+def _rows_of(figure: Figure, runs: Sequence[Run]) -> dict[RunSpec, pl.DataFrame]:
+    """The rows of each run in the table that the figure computes of all.
+
+    Raises:
+        ValueError: its rows do not say which run they are of.
+    """
+    if not runs:
+        return {}
+    table, keys = figure.compute(runs), [figure.key_of(run.spec) for run in runs]
+    lacking = [name for name in figure.key if name not in table.columns]
+    if lacking:
+        raise ValueError(f"{figure.name}: its table lacks {', '.join(lacking)}; rows start with run_columns(run)")
+    parts = table.partition_by(figure.key, as_dict=True, maintain_order=True)
+    return {run.spec: parts.get(tuple(key.values()), table.clear()) for run, key in zip(runs, keys, strict=True)}

@@ -7,6 +7,7 @@ import re
 import plotly.graph_objects as go
 import polars as pl
 
+from rtinterp.figures import provenance
 from rtinterp.figures.regime_style import regime_name
 from rtinterp.plot.look import FONT, GRID, INK
 
@@ -41,14 +42,17 @@ def task_parameters(task: str) -> str:
 
 
 def subtitle(table: pl.DataFrame) -> str:
-    """Tell task sizes, widths, seeds, steps and device of a table's rows, for the lines under the title."""
+    """Tell task sizes and steps of a table's rows, and scales, seeds, sources, widths and devices, under the title."""
     tasks = [_task_and_budget(of_task) for _, of_task in table.group_by("task", maintain_order=True)]
+    of_scales = table.partition_by("scale", maintain_order=True) if "scale" in table.columns else [table]
+    return "<br>".join([*tasks, *map(_scale_line, of_scales)])
+
+
+def _scale_line(table: pl.DataFrame) -> str:
+    """``"quick scale, 3 seeds, shipped · width 16, 512 · cpu (x86_64)"``."""
     widths = ", ".join(map(str, table["d_model"].unique().sort()))
-    n_seeds = table["seed"].n_unique()
-    seeds = f"{n_seeds} seed{'s' if n_seeds > 1 else ''}"
     devices = ", ".join(sorted(set(table["device"])))
-    scale = f"{table['scale'][0]} scale · " if "scale" in table.columns else ""
-    return "<br>".join([*tasks, f"{scale}width {widths} · {seeds} · {devices}"])
+    return f"{', '.join(provenance.standing(table))} · width {widths} · {devices}"
 
 
 def model_name(body: str, trainable: str) -> str:
@@ -156,6 +160,11 @@ def small(text: str) -> str:
 def small_print(text: str) -> str:
     """Write smaller, on the same line."""
     return f"<span style='font-size:11px;color:#555'>{text}</span>"
+
+
+def standing(rows: pl.DataFrame) -> str:
+    """Write smaller lines that say at which scale the rows of a cell stand, of how many seeds, and who trained them."""
+    return "".join(map(small, provenance.standing(rows)))
 
 
 def median_and_range(shares: pl.Series) -> str:

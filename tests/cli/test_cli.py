@@ -12,7 +12,6 @@ from corpus_references import made_up_corpus, write_corpus
 
 from rtinterp import ModelSpec, RecurrentSpec, register_body
 from rtinterp.cli import figures, main
-from rtinterp.executors.sweep import Report
 from rtinterp.figures import Figure, Paper
 from rtinterp.models.bodies import BODIES
 from rtinterp.models.recurrent.spec import RECURRENCE
@@ -282,25 +281,24 @@ def test_help_imports_neither_torch_nor_transformer_lens() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
-def test_several_workers_train_first_what_the_chosen_figures_need(
-    drawn: list, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    sweeps = []
+def test_a_users_figures_go_to_a_folder_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = []
 
-    def train(sweep, workers, console) -> Report:
-        sweeps.append((sweep, workers))
-        return Report(0, [], ["a stack: no memory"])
+    def draw(papers: list[Paper], store: RunStore, out: Path, *, shipped: Path, **_: object) -> None:
+        folders.append((out, shipped))
 
-    monkeypatch.setattr(figures, "train", train)
-    only = ["figure2_attention", "figure3_embeddings"]
-    command = ["figures", "--scale", "quick", "--seeds", "2", "--runs", str(runs), "--device", "cpu", "--only", *only]
-    assert main(command) == 0
-    assert not sweeps, "one worker needs no other process"
-    assert main([*command, "--workers", "3"]) == 0
-    ((sweep, workers),) = sweeps
-    assert set(sweep.specs) == {spec for name in only for spec in PAPER.specs(FIGURES[name], "quick", 2)}
-    assert (workers.executor, workers.n_workers) == ("loky", 3)
-    assert "not trained: a stack: no memory" in capsys.readouterr().err
+    monkeypatch.setattr(figures, "draw", draw)
+    monkeypatch.setattr(figures, "redraw", draw)
+    for command in (["figures"], ["figures", "--scale", "quick"], ["figures", "--out", "figures"]):
+        assert main(command) == 0
+    assert folders == [(Path("results"), Path("figures"))] * 2 + [(Path("figures"), Path("figures"))]
+    ignored = subprocess.run(
+        ["git", "check-ignore", "results/index.html", "results/random_transformers/data/table1_accuracy.csv"],
+        cwd=Path(__file__).parents[2],
+        check=False,
+        capture_output=True,
+    )
+    assert ignored.returncode in (0, 128), "128: not a git repository"
 
 
 def test_the_script_is_the_figures_command() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,13 +11,17 @@ import plotly.graph_objects as go
 import polars as pl
 import pytest
 from corpus_references import write_corpus
+from rich.console import Console
 
+from rtinterp.executors.sweep import Report, Sweep
+from rtinterp.executors.workers import Workers
 from rtinterp.figures import Figure, NoCorpusError, Paper
 from rtinterp.figures.draw import draw
 from rtinterp.figures.pages import command_line
 from rtinterp.papers.random_transformers import FIGURES, PAPER
 from rtinterp.store import RunStore, StoreError
 from rtinterp.tasks import Corpus, open_corpus
+from rtinterp.training.spec import RunSpec
 
 N_SEEDS = 2
 
@@ -24,6 +29,10 @@ N_SEEDS = 2
 @pytest.fixture
 def no_browser(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "no-such-browser"))
+
+
+def refuse_to_train(*_: object, **__: object) -> None:
+    raise AssertionError("trained again")
 
 
 class Links(HTMLParser):
@@ -56,10 +65,7 @@ def test_drawing_writes_tables_pages_and_an_index_whose_links_exist(
 def test_drawing_again_trains_nothing(
     tiny_store: RunStore, out: Path, no_browser: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("trained again")
-
-    monkeypatch.setattr("rtinterp.store.resumable.train_stack_kept", refuse)
+    monkeypatch.setattr("rtinterp.store.resumable.train_stack_kept", refuse_to_train)
     draw([PAPER.only(["figure7_width"])], tiny_store, out, scale="tiny", n_seeds=N_SEEDS, device="cpu")
     assert (out / PAPER.name / "figure7_width.html").is_file()
 
@@ -144,3 +150,129 @@ def test_a_damaged_run_costs_its_figures_and_no_others(
     assert f"figure2_attention: not drawn: {store.path / victim}/history.csv" in capsys.readouterr().err
     assert (out / PAPER.name / "figure3_embeddings.html").is_file()
     assert "figure2_attention" not in (out / "index.html").read_text()
+
+
+def test_a_run_that_came_with_the_repository_is_not_trained_again(
+    tiny_store: RunStore, out: Path, tmp_path: Path, no_browser: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure = PAPER.figures["figure3_embeddings"]
+    first, second = (spec.run_id for spec in PAPER.specs(figure, "tiny", N_SEEDS))
+    shutil.copytree(tiny_store.path / first, tmp_path / "shipped" / "runs" / first)
+    shutil.copytree(tiny_store.path / second, tmp_path / "runs" / second)
+    monkeypatch.setattr("rtinterp.store.resumable.train_stack_kept", refuse_to_train)
+    store, shipped = RunStore(tmp_path / "runs"), tmp_path / "shipped"
+    draw([PAPER.only([figure.name])], store, out, scale="tiny", n_seeds=N_SEEDS, shipped=shipped, device="cpu")
+    table = pl.read_csv(out / PAPER.name / "data" / f"{figure.name}.csv")
+    assert set(table.select("seed", "source").unique().rows()) == {(0, "shipped"), (1, "trained here")}
+    assert set(table["scale"]) == {"tiny"}
+    drawing = (out / PAPER.name / f"{figure.name}.html").read_text()
+    assert "tiny scale, 2 seeds, 1 run trained here, 1 shipped" in drawing
+
+
+def listed(out: Path) -> list[str]:
+    """The figures on the page, all of whose links exist; none if there is no page."""
+    if not (out / "index.html").exists():
+        return []
+    page = (out / "index.html").read_text()
+    assert page.rstrip().endswith("</html>")
+    targets = Links(page).targets
+    assert [target for target in targets if not target.startswith("#") and not (out / target).is_file()] == []
+    return [name for name in FIGURES if f"{PAPER.name}/{name}.html" in targets]
+
+
+SMALL = PAPER.only(["table7_explained_variance", "figure2_attention", "table6_parameters"])
+#: What takes less training comes first.
+IN_ORDER = ["table6_parameters", "figure2_attention", "table7_explained_variance"]
+
+
+def as_listed(names: list[str]) -> list[str]:
+    return [name for name in FIGURES if name in names]
+
+
+@pytest.fixture
+def handed_over(tiny_store: RunStore, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What ``train`` is asked for in this process; the runs come from the store that has all of them."""
+    asked = []
+
+    def train(specs: list[RunSpec], *, store: RunStore, **_: object) -> None:
+        asked.append(specs)
+        for spec in specs:
+            store.save(tiny_store.load(spec))
+
+    monkeypatch.setattr("rtinterp.figures.draw.train", train)
+    return asked
+
+
+def test_each_figure_is_on_the_page_before_the_next_is_trained(
+    tiny_store: RunStore, out: Path, tmp_path: Path, no_browser: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_page = []
+
+    def train(specs: list[RunSpec], *, store: RunStore, **_: object) -> None:
+        on_page.append(listed(out))
+        for spec in specs:
+            store.save(tiny_store.load(spec))
+
+    monkeypatch.setattr("rtinterp.figures.draw.train", train)
+    draw([SMALL], RunStore(tmp_path / "runs"), out, scale="tiny", n_seeds=1, device="cpu")
+    assert on_page == [as_listed(IN_ORDER[:1]), as_listed(IN_ORDER[:2])]
+    assert listed(out) == as_listed(IN_ORDER)
+
+
+def test_an_interrupt_leaves_a_page_of_what_was_drawn(
+    tiny_store: RunStore,
+    out: Path,
+    tmp_path: Path,
+    no_browser: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def train(specs: list[RunSpec], *, store: RunStore, **_: object) -> None:
+        if len(listed(out)) == 2:
+            raise KeyboardInterrupt
+        for spec in specs:
+            store.save(tiny_store.load(spec))
+
+    monkeypatch.setattr("rtinterp.figures.draw.train", train)
+    with pytest.raises(KeyboardInterrupt):
+        draw([SMALL], RunStore(tmp_path / "runs"), out, scale="tiny", n_seeds=1, device="cpu")
+    assert listed(out) == as_listed(IN_ORDER[:2])
+    assert f"2 of 3 figures: {out / 'index.html'}" in capsys.readouterr().err
+
+
+def test_figures_are_drawn_while_other_processes_train(
+    tiny_store: RunStore,
+    out: Path,
+    tmp_path: Path,
+    no_browser: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The pool of workers is a pretended one: it tells of one run after the other."""
+    on_page, workers_asked_for = [], []
+
+    def train(sweep: Sweep, workers: Workers, console: Console, on_outcome: Callable[[], None]) -> Report:
+        workers_asked_for.append((workers.executor, workers.n_workers))
+        for spec in sweep.specs:
+            sweep.store.save(tiny_store.load(spec))
+            on_outcome()
+            on_page.append(listed(out))
+        return Report(len(sweep.specs), [], ["a stack: no memory"])
+
+    monkeypatch.setattr("rtinterp.figures.draw.train_in_processes", train)
+    monkeypatch.setattr("rtinterp.store.resumable.train_stack_kept", refuse_to_train)
+    draw([SMALL], RunStore(tmp_path / "runs"), out, scale="tiny", n_seeds=1, device="cpu", n_workers=3)
+    first, second = (len(PAPER.specs(FIGURES[name], "tiny", 1)) for name in IN_ORDER[1:])
+    assert first == 1
+    assert on_page == [as_listed(IN_ORDER[:2])] * second + [as_listed(IN_ORDER)]
+    assert workers_asked_for == [("loky", 3)]
+    assert "not trained: a stack: no memory" in capsys.readouterr().err
+
+
+def test_what_cannot_be_trained_elsewhere_is_left_to_this_process(
+    out: Path, tmp_path: Path, no_browser: None, monkeypatch: pytest.MonkeyPatch, handed_over: list
+) -> None:
+    monkeypatch.setattr("rtinterp.figures.draw.train_in_processes", lambda *_: Report(0, [], ["no"]))
+    draw([SMALL], RunStore(tmp_path / "runs"), out, scale="tiny", n_seeds=1, device="cpu", n_workers=2)
+    assert list(map(len, handed_over)) == [len(PAPER.specs(FIGURES[name], "tiny", 1)) for name in IN_ORDER[1:]]
+    assert listed(out) == as_listed(IN_ORDER)

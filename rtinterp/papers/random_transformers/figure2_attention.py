@@ -110,5 +110,4 @@ FIGURE = Figure(
     experiment="figure2",
     compute=compute,
     plot=plot,
-    opens_models=True,
 )

@@ -116,5 +116,4 @@ FIGURE = Figure(
     experiment="figure3",
     compute=compute,
     plot=plot,
-    opens_models=True,
 )

@@ -60,4 +60,5 @@ FIGURE = Figure(
     experiment="memorization",
     compute=compute,
     plot=plot,
+    hyper_parameters=tuple(MEMORIZATION_IN_CODE),
 )

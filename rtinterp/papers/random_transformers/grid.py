@@ -79,10 +79,8 @@ def table1(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
 
     Sums are scored as the official code does it, and for wide transformers also from their first digit on.
     """
-    decimal = scale.budget_of(DecimalAddition)
-    assert isinstance(decimal.task, DecimalAddition)
-    whole_sum = dataclasses.replace(decimal, task=dataclasses.replace(decimal.task, score_first_digit=True))
-    first_digit = [run for t in RANDOM_AND_NORMAL for run in whole_sum.runs(whole_sum.wide, t, n_seeds)]
+    whole = whole_sums(scale)
+    first_digit = [run for t in RANDOM_AND_NORMAL for run in whole.runs(whole.wide, t, n_seeds)]
     return [
         run
         for budget in scale.algorithmic
@@ -92,6 +90,13 @@ def table1(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
             *budget.runs(RecurrentSpec(budget.wide), "embeddings", n_seeds),
         )
     ] + first_digit
+
+
+def whole_sums(scale: Scale) -> TaskBudget:
+    """Return the scale's decimal addition with the first digit of sums scored too."""
+    decimal = scale.budget_of(DecimalAddition)
+    assert isinstance(decimal.task, DecimalAddition)
+    return dataclasses.replace(decimal, task=dataclasses.replace(decimal.task, score_first_digit=True))
 
 
 def table2(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:

@@ -9,10 +9,13 @@ import polars as pl
 
 from rtinterp.analysis import exact_match
 from rtinterp.figures.accuracies import accuracies, accuracy_table
-from rtinterp.figures.figure import Figure
+from rtinterp.figures.figure import TASK, Figure
 from rtinterp.models.regimes import Trainable
 from rtinterp.papers.random_transformers import published
+from rtinterp.papers.random_transformers.grid import whole_sums
+from rtinterp.papers.random_transformers.scales import SCALES
 from rtinterp.training.run import Run
+from rtinterp.training.spec import RunSpec
 
 #: Body, size and regime of every column.
 MODELS: dict[str, tuple[str, published.Size, Trainable]] = {
@@ -28,13 +31,10 @@ MODELS: dict[str, tuple[str, published.Size, Trainable]] = {
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
     """Make one row per run: accuracy and exact match in [0, 1], floors, and the paper's accuracy where it is known.
 
-    ``size`` is "wide" for a task's widest models and "narrow" for the others; ``n_scored`` counts the scored
+    ``size`` is "narrow" for the narrowest models of a scale and "wide" for the others; ``n_scored`` counts the scored
     predictions of a sequence.
     """
-    widest = {run.spec.task: run.spec.model.d_model for run in sorted(runs, key=lambda run: run.spec.model.d_model)}
-    sizes: list[published.Size] = [
-        "wide" if run.spec.model.d_model == widest[run.spec.task] else "narrow" for run in runs
-    ]
+    sizes: list[published.Size] = [size_of(run.spec) for run in runs]
     known = [
         published.accuracy(run.spec.task, run.spec.model.label, size, run.spec.trainable)
         for run, size in zip(runs, sizes, strict=True)
@@ -45,6 +45,17 @@ def compute(runs: Sequence[Run]) -> pl.DataFrame:
         pl.Series("exact_match", list(map(exact_match_of, runs))),
         pl.Series("paper_accuracy", known, dtype=pl.Float64),
     )
+
+
+def size_of(spec: RunSpec) -> published.Size:
+    """Tell what a model stands for, by the scale that has its task."""
+    narrow = {
+        budget.narrow
+        for scale in SCALES.values()
+        for budget in (*scale.algorithmic, whole_sums(scale))
+        if budget.task == spec.task
+    }
+    return "narrow" if spec.model.d_model in narrow else "wide"
 
 
 def n_scored(run: Run) -> int:
@@ -84,4 +95,5 @@ FIGURE = Figure(
     experiment="table1",
     compute=compute,
     plot=plot,
+    rows=(TASK,),
 )

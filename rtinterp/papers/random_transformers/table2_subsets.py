@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from rtinterp.figures.accuracies import accuracies, accuracy_table
-from rtinterp.figures.figure import Figure
+from rtinterp.figures.figure import TASK, Figure
 from rtinterp.models.regimes import Trainable
 from rtinterp.papers.random_transformers import published
 from rtinterp.training.run import Run
@@ -46,4 +46,5 @@ FIGURE = Figure(
     experiment="table2",
     compute=compute,
     plot=plot,
+    rows=(TASK,),
 )

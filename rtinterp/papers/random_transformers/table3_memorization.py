@@ -62,7 +62,8 @@ def _recalled(run: Run) -> dict[str, float | int | None]:
 def plot(table: pl.DataFrame) -> go.Figure:
     rows = list(map(_row, table.partition_by("d_model", "trainable", *MEMORIZATION_IN_CODE, maintain_order=True)))
     figure = style.table_figure(HEADER, rows, [1.9, 1.1, 1.0, 1.4, 1.0, 1.2, 1.1])
-    title = f"Table 3: memorization (guessing recalls {table['chance'][0]:.1%})"
+    chance = " or ".join(f"{share:.1%}" for share in table["chance"].unique().sort())
+    title = f"Table 3: memorization (guessing recalls {chance})"
     subtitle = f"{style.subtitle(table)}<br>paper: what it reports for 512 keys, width 128 and its own budget"
     return style.finish_table_with(figure, title, subtitle, width=1000, n_rows=len(rows))
 
@@ -72,8 +73,9 @@ def _row(runs: pl.DataFrame) -> list[str]:
         (runs[column].drop_nulls().to_list() or [None])[0] for column in ("paper_recall", "paper_bits_per_parameter")
     )
     d_model, rate, decay = (runs[column][0] for column in ("d_model", "learning_rate", "weight_decay"))
+    sizes = style.small(f"width {d_model}, rate {rate:g}, decay {decay:g}") + style.standing(runs)
     return [
-        regime_name(runs["trainable"][0]) + style.small(f"width {d_model}, rate {rate:g}, decay {decay:g}"),
+        regime_name(runs["trainable"][0]) + sizes,
         style.median_and_range(runs["recall"]),
         "" if paper_recall is None else f"{paper_recall * 100:g}",
         style.median_and_range_of(runs["bits_recalled"], ",.0f"),
@@ -98,4 +100,6 @@ FIGURE = Figure(
     experiment="memorization",
     compute=compute,
     plot=plot,
+    rows=("trainable", *MEMORIZATION_IN_CODE),
+    hyper_parameters=tuple(MEMORIZATION_IN_CODE),
 )

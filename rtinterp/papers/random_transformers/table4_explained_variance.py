@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rtinterp.analysis import positions_that_feed, residual_explained_variance
 from rtinterp.figures import style
-from rtinterp.figures.figure import Figure, with_run_columns
+from rtinterp.figures.figure import TASK, Figure, with_run_columns
 from rtinterp.figures.regime_style import regime_name
 from rtinterp.tasks import Task
 from rtinterp.tasks.base import FIXED_SEED
@@ -47,7 +47,7 @@ def plot(table: pl.DataFrame, number: int) -> go.Figure:
     sites = table["site"].unique(maintain_order=True).to_list()
     rows = [
         [
-            style.task_title(task) + style.small(regime_name(trainable)),
+            style.task_title(task) + style.small(regime_name(trainable)) + style.standing(group),
             *(
                 style.median_and_range(group.filter(pl.col("site") == site)[f"share_{kind}"])
                 for kind in ("principal_components", "coordinates")
@@ -72,7 +72,7 @@ def explained_variance_figure(number: int, caption: str, experiment: str) -> Fig
         experiment=experiment,
         compute=compute,
         plot=functools.partial(plot, number=number),
-        opens_models=True,
+        rows=(TASK, "trainable"),
     )
 
 

@@ -25,7 +25,8 @@ def plot(table: pl.DataFrame) -> go.Figure:
 def _row(table: pl.DataFrame, kind: str, k: int) -> list[str]:
     of_site = table.partition_by("site", maintain_order=True)
     shares = [style.median_and_range(rows[f"share_{kind}"]) for rows in of_site]
-    return [regime_name(table["trainable"][0]) + style.small(f"top {k} {KINDS[kind]}"), *shares]
+    name = regime_name(table["trainable"][0]) + style.small(f"top {k} {KINDS[kind]}")
+    return [name + style.standing(table), *shares]
 
 
 FIGURE = Figure(
@@ -40,4 +41,5 @@ FIGURE = Figure(
     experiment="table5",
     compute=compute,
     plot=plot,
+    rows=("trainable",),
 )

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from rtinterp.figures.accuracies import accuracies, accuracy_table
-from rtinterp.figures.figure import Figure
+from rtinterp.figures.figure import TASK, Figure
 
 BODIES = {"linearised<br>(prefix sums)": "linearised transformer", "softmax<br>attention": "transformer"}
 
@@ -27,4 +27,5 @@ FIGURE = Figure(
     experiment="table9",
     compute=accuracies,
     plot=plot,
+    rows=(TASK,),
 )
