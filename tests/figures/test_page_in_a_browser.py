@@ -21,8 +21,10 @@ MEASURE = f"""<script>addEventListener("load", () => {{
     width: innerWidth,
     scrollWidth: document.documentElement.scrollWidth,
     scrollers: [...document.querySelectorAll("body *")].filter({SCROLLERS}).map((one) => one.className),
-    plots: plots.map((plot) => [plot.clientWidth, plot._fullLayout.width, plot._fullLayout._plots.xy ?
-      plot._fullLayout._plots.xy.xaxis._length : 0]),
+    plots: plots.map((plot) => [plot.clientWidth, plot._fullLayout.width, plot._fullLayout.xaxis._length]),
+    legends: plots.filter((plot) => plot._fullLayout.legend?.orientation === "h").map((plot) =>
+      plot.querySelector(".legend").getBoundingClientRect().top - Math.max(
+        ...[...plot.querySelectorAll(".infolayer [class$=title]")].map((one) => one.getBoundingClientRect().bottom))),
   }}, "*"), 500);
 }});</script></body>"""
 #: A browser's window is not made as narrow as a telephone; a frame is.
@@ -81,3 +83,9 @@ def test_plots_take_the_width_that_there_is_and_keep_room_to_read_them(measured:
         assert drawn == place
         assert place > 0.8 * min(width, 1100)
         assert panel > 200
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_legends_stand_below_the_titles_of_axes(measured: dict[int, dict], width: int) -> None:
+    assert len(measured[width]["legends"]) == 3
+    assert all(gap > 0 for gap in measured[width]["legends"])

@@ -8,7 +8,7 @@ const drawn = new Set();
 
 function draw(plot, layoutOf) {
   const figure = JSON.parse(plot.nextElementSibling.textContent);
-  Plotly.react(plot, figure.data, layoutOf(figure), { responsive: true, displaylogo: false });
+  Plotly.newPlot(plot, figure.data, layoutOf(figure), { responsive: true, displaylogo: false });
   drawn.add(plot);
 }
 
