@@ -176,5 +176,5 @@ sys.exit(main(["list", "--task", "copy_it", "--runs", {str(tmp_path / "r")!r}]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "CopyFirst(n_values=5)" in done.stdout
+    assert "n_values=5" in done.stdout
     assert "left out the installed task copying:Nothing" in done.stderr
