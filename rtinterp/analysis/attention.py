@@ -28,6 +28,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from rtinterp.tasks.numbers import as_numbers
+
 if TYPE_CHECKING:
     from rtinterp.models.hooked_model import HookedModel
 _HOOK_PATTERN = "attn.hook_pattern"
@@ -58,6 +60,7 @@ def attention_patterns(
     """
     if not any(name.endswith(_HOOK_PATTERN) for name in model.hook_dict):
         raise ValueError(f"{type(model).__name__} has no attention patterns; pass a transformer")
+    tokens = as_numbers(tokens, "tokens")
     if tokens.ndim not in (1, 2) or tokens.numel() == 0:
         raise ValueError(f"tokens has shape {tuple(tokens.shape)}; pass [pos] or [batch pos], not empty")
     if tokens.shape[-1] > model.cfg.n_ctx:

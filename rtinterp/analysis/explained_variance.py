@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from rtinterp.tasks.numbers import as_numbers
+
 if TYPE_CHECKING:
     from rtinterp.models.hooked_model import HookedModel
 
@@ -164,6 +166,7 @@ def _residual_stream(
     included: Bool[Tensor, "batch pos"],
 ) -> Float[Tensor, "site n d_model"]:
     """Activations at the included positions, at the embedding and after every layer."""
+    tokens, included = as_numbers(tokens, "tokens"), torch.as_tensor(included)
     if tokens.ndim != 2 or included.shape != tokens.shape or included.dtype != torch.bool:
         raise ValueError(
             f"tokens has shape {tuple(tokens.shape)}, its mask {tuple(included.shape)} of {included.dtype}; "

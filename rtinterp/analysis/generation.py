@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from rtinterp.tasks.numbers import as_numbers
+
 if TYPE_CHECKING:
     from rtinterp.models.hooked_model import HookedModel
 #: Logits of one call of the model, 256 MiB as float32; 512 positions of 10,000 tokens are a thirteenth of it.
@@ -44,6 +46,7 @@ def complete(
         ValueError: a prompt is empty, an argument is out of range, or the generator is missing or on another device.
     """
     max_context = model.cfg.n_ctx if max_context is None else max_context
+    prompt_tokens = as_numbers(prompt_tokens, "prompts")
     _check_arguments(model, prompt_tokens, n_tokens, temperature, top_k, generator, max_context)
     tokens = prompt_tokens
     for _ in range(n_tokens):

@@ -9,6 +9,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from rtinterp.models.body import Body, check_can_be_listed
+from rtinterp.models.inputs import check_inputs
 from rtinterp.models.regimes import COMPONENT_GROUPS
 from rtinterp.tasks import Task
 
@@ -44,5 +45,7 @@ def hooked_model(
     """
     model = body.hooked(task, tensors, device)
     parameters = body.parameters(task.d_vocab, task.n_ctx, task.d_vocab_out)
+    # TransformerLens's own reads tokens alone.
+    check_inputs(model, task.d_vocab, reads_values=not type(model).__module__.startswith("transformer_lens"))
     setattr(model, COMPONENT_GROUPS, {parameter.name: parameter.group for parameter in parameters if parameter.trains})
     return model

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rtinterp.cards import Token, card, facts, percent, sequences, text
 from rtinterp.tasks.batch import MAX_POSITIONS, Batch
+from rtinterp.tasks.numbers import as_numbers
 
 N_TEST_SEQUENCES = 4000
 
@@ -134,8 +135,10 @@ class Task(abc.ABC):
         Raises:
             ValueError: if ``tokens`` is not one-dimensional or holds an id outside the vocabulary.
         """
-        if tokens.ndim != 1:
-            raise ValueError(f"decode takes one sequence, tokens of shape [pos], got shape {list(tokens.shape)}")
+        tokens = as_numbers(tokens, "tokens")
+        if tokens.ndim != 1 or tokens.is_floating_point():
+            found = f"shape {list(tokens.shape)} of {tokens.dtype}"
+            raise ValueError(f"decode takes one sequence, tokens of shape [pos], got {found}")
         labels = zip(tokens.tolist(), self._labels(tokens.tolist()), strict=True)
         return " ".join(label for token, label in labels if token != self.pad_token)
 

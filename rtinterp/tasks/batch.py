@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
 from rtinterp.cards import Token, card, sequences
+from rtinterp.tasks.numbers import as_numbers
 
 #: Of a card.
 MAX_SEQUENCES, MAX_POSITIONS, MAX_NUMBERS = 4, 64, 3
@@ -25,7 +26,10 @@ class Batch:
         targets: what is expected at each position, whatever it be where nothing is scored: a token; or, as the task's
             loss has it, values, or log-probabilities of all tokens in nats. None where it is the next token.
 
+    Whole numbers become int64 tensors, whatever type they have and whether a tensor, an array or a list holds them.
+
     Raises:
+        TypeError: tokens or targets are no numbers, or ``scored`` is not of truth values.
         ValueError: the shapes do not fit, values or targets are not numbers, or there is nothing that could be expected
             at a scored position.
     """
@@ -35,6 +39,12 @@ class Batch:
     targets: Int64[Tensor, "batch pos"] | Float[Tensor, "batch pos d_vocab_out"] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("tokens", "targets"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, as_numbers(getattr(self, name), name))
+        object.__setattr__(self, "scored", torch.as_tensor(self.scored))
+        if self.scored.dtype != torch.bool:
+            raise TypeError(f"scored is of {self.scored.dtype}; pass True where a prediction counts, False elsewhere")
         shape = self.tokens.shape
         if len(shape) != 2 + self.tokens.is_floating_point():
             raise ValueError(f"give token ids [batch pos] or float vectors [batch pos dimension], got {list(shape)}")
