@@ -44,12 +44,10 @@ def test_the_sentence_tells_each_median_and_where_it_is_from() -> None:
         bits_per_parameter=pl.when(trainable="all").then(3.0).otherwise(0.5) + 0.25 * (pl.col("seed") - 1)
     )
     (one,) = found_in("table3_memorization", table)
-    told = (
-        "Bits per trainable parameter: random transformer 0.50, fully trained 3.00 (quick scale, medians of 3 seeds)."
-    )
-    assert one.sentence() == told
+    numbers = "random transformer 0.50, fully trained 3.00"
+    assert one.sentence() == f"Bits per trainable parameter: {numbers} (quick scale, medians of 3 seeds, shipped)."
     (one,) = found_in("table3_memorization", table.filter(pl.col("seed") == 2).with_columns(scale=pl.lit("paper")))
-    assert one.sentence("<b>{}</b>").endswith("fully trained <b>3.25</b> (paper scale, 1 seed).")
+    assert one.sentence("<b>{}</b>").endswith("fully trained <b>3.25</b> (paper scale, 1 seed, shipped).")
 
 
 def test_narrow_models_and_other_bodies_are_no_wide_random_transformers() -> None:
