@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: figures lint test test-tl4 test-all clean
+.PHONY: figures notebooks lint test test-tl4 test-all clean
 
 # Two workers: on two cores they train the quick models nearly twice as fast as one.
 # What is drawn goes to results/, and nothing that came with the repository is changed.
 # Options for the script go in ARGS: make figures ARGS="--seeds 3"
 figures: $(INSTALLED)
 	$(BIN)/python analyses/make_figures.py --scale quick --workers 2 $(ARGS)
+
+# Notebooks are shipped executed, as a test checks: after a change, execute them anew.
+notebooks: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python analyses/execute_notebooks.py $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -27,7 +31,7 @@ test: $(INSTALLED)
 TL4 := $(VENV)/transformer-lens-4.3.0
 
 test-tl4: $(INSTALLED) $(TL4)
-	PYTHONPATH=$(CURDIR)/$(TL4)$${PYTHONPATH:+:$$PYTHONPATH} $(PYTEST) tests/models tests/analysis notebooks/2* $(ARGS)
+	PYTHONPATH=$(CURDIR)/$(TL4)$${PYTHONPATH:+:$$PYTHONPATH} $(PYTEST) tests/models tests/analysis tests/notebooks -k 'not notebooks or 2_probe' $(ARGS)
 
 $(TL4): | $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --no-deps --target $@ transformer-lens==$(TL4:$(VENV)/transformer-lens-%=%)

@@ -1,0 +1,6 @@
+"""The scripts in analyses/ are no package."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "analyses"))
