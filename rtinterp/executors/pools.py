@@ -29,11 +29,11 @@ class MissingExtraError(ImportError):
         super().__init__(f"--executor {executor} needs a package: pip install 'rtinterp[{executor}]'")
 
 
-def loky(tasks: Iterable[StackTask], n_workers: int, on_outcome: Callable[[], None] = lambda: None) -> list[Outcome]:
+def loky(tasks: Iterable[StackTask], n_workers: int, meanwhile: Callable[[], None] = lambda: None) -> list[Outcome]:
     """Processes of this machine, without further packages.
 
     Args:
-        on_outcome: called in this process after every outcome, while the workers go on with the next stacks.
+        meanwhile: called in this process when the workers have begun, and after every outcome, while they go on.
 
     Raises:
         WorkersLostError: a worker, not only the training process in it, was killed.
@@ -42,7 +42,7 @@ def loky(tasks: Iterable[StackTask], n_workers: int, on_outcome: Callable[[], No
 
     with _pool_errors(BrokenProcessPool):
         begin = {"initializer": _begin_worker, "initargs": (os.getpid(),)}
-        return _outcomes(tasks, n_workers, "loky", on_outcome, **begin)
+        return _outcomes(tasks, n_workers, "loky", meanwhile, **begin)
 
 
 def dask(tasks: Iterable[StackTask], n_workers: int, address: str | None = None) -> list[Outcome]:
@@ -107,7 +107,7 @@ def _outcomes(
     tasks: Iterable[StackTask],
     n_workers: int,
     backend: str,
-    on_outcome: Callable[[], None] | None = None,
+    meanwhile: Callable[[], None] | None = None,
     **options: object,
 ) -> list[Outcome]:
     import joblib
@@ -120,13 +120,16 @@ def _outcomes(
         parallel = joblib.Parallel(
             batch_size=cast(Any, 1),
             pre_dispatch="n_jobs",
-            return_as=cast(Any, "list" if on_outcome is None else "generator_unordered"),
+            return_as=cast(Any, "list" if meanwhile is None else "generator_unordered"),
         )
+        numbered = cast("Iterable[tuple[int, str]]", parallel(calls))
+        if meanwhile is not None:
+            meanwhile()
         answers: dict[int, str] = {}
-        for number, answer in cast("Iterable[tuple[int, str]]", parallel(calls)):
+        for number, answer in numbered:
             answers[number] = answer
-            if on_outcome is not None:
-                on_outcome()
+            if meanwhile is not None:
+                meanwhile()
     return [outcome_from_json(answers[number]) for number in sorted(answers)]
 
 

@@ -66,11 +66,12 @@ class Report:
     errors: list[str]
 
 
-def train(sweep: Sweep, workers: Workers, console: Console, on_outcome: Callable[[], None] = lambda: None) -> Report:
+def train(sweep: Sweep, workers: Workers, console: Console, meanwhile: Callable[[], None] = lambda: None) -> Report:
     """Train what the store lacks, in the order of the specs; an error in one stack does not stop the others.
 
     Args:
-        on_outcome: with loky, called in this process after every stack, while the workers go on with the next ones.
+        meanwhile: with loky, called in this process when the workers have begun, and after every stack, while they go
+            on with the next ones.
 
     Raises:
         KeyboardInterrupt: after SIGINT, when the workers have written their checkpoints and ended; at once after a
@@ -86,7 +87,7 @@ def train(sweep: Sweep, workers: Workers, console: Console, on_outcome: Callable
         errors = _train_here(sweep, stacks)
     elif stacks:
         with SweepDisplay(store, wanted, console):
-            errors = _train_elsewhere(sweep, stacks, workers, console, on_outcome)
+            errors = _train_elsewhere(sweep, stacks, workers, console, meanwhile)
     else:
         errors = {}
     left = store.missing(wanted)
@@ -109,7 +110,7 @@ def _train_here(sweep: Sweep, stacks: Iterable[Stack]) -> dict[str, str]:
 
 
 def _train_elsewhere(
-    sweep: Sweep, stacks: Sequence[Stack], workers: Workers, console: Console, on_outcome: Callable[[], None]
+    sweep: Sweep, stacks: Sequence[Stack], workers: Workers, console: Console, meanwhile: Callable[[], None]
 ) -> dict[str, str]:
     """Hand out stacks until all have had their outcome; errors by name of the stack."""
     errors: dict[str, str] = {}
@@ -121,7 +122,7 @@ def _train_elsewhere(
         for n_rounds in range(MAX_ROUNDS):
             if n_rounds:
                 _wait_until_let_go(sweep.store, todo)
-            outcomes, lost = _hand_out(workers, tasks, todo, life, on_outcome)
+            outcomes, lost = _hand_out(workers, tasks, todo, life, meanwhile)
             errors |= _told(zip(todo, outcomes, strict=False), console)
             todo = [stack for stack in todo if name_of(stack) not in errors and sweep.store.missing(stack)]
             if not todo or life.ended or (sweep.deadline is not None and time.time() >= sweep.deadline):
@@ -149,12 +150,12 @@ def _print(console: Console, line: str) -> None:
 
 
 def _hand_out(
-    workers: Workers, tasks: _TaskMaker, stacks: Sequence[Stack], life: LifeSign, on_outcome: Callable[[], None]
+    workers: Workers, tasks: _TaskMaker, stacks: Sequence[Stack], life: LifeSign, meanwhile: Callable[[], None]
 ) -> tuple[list[Outcome], str]:
     """The outcomes of the first stacks or, if the pool broke, none and why."""
     wanted = itertools.takewhile(lambda _: not life.ended, (tasks.make(stack) for stack in stacks))
     try:
-        return workers.hand_out(wanted, lambda: life.ended, on_outcome), ""
+        return workers.hand_out(wanted, lambda: life.ended, meanwhile), ""
     except WorkersLostError as error:
         return [], str(error)
 

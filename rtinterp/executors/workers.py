@@ -38,15 +38,15 @@ class Workers:
     slurm: SlurmOptions = dataclasses.field(default_factory=SlurmOptions)
 
     def hand_out(
-        self, tasks: Iterable[StackTask], stopped: Callable[[], bool], on_outcome: Callable[[], None]
+        self, tasks: Iterable[StackTask], stopped: Callable[[], bool], meanwhile: Callable[[], None]
     ) -> list[Outcome]:
         """Train every task's stack; the outcomes in their order. Raises what the executors raise.
 
         Args:
-            on_outcome: called after every outcome by loky, and not by the others.
+            meanwhile: called by loky when the workers have begun and after every outcome, and not by the others.
         """
         if self.executor == "loky":
-            return pools.loky(tasks, self.n_workers, on_outcome)
+            return pools.loky(tasks, self.n_workers, meanwhile)
         if self.executor == "dask":
             return pools.dask(tasks, self.n_workers, self.address)
         if self.executor == "ray":

@@ -67,9 +67,9 @@ def draw(
     wanted = Sweep(store, [], resolve_device(device), corpus=corpus_path, retry_failed=retry_failed)
     with GrowingPage(papers, out, console) as page:
         drawing = _Drawing(page, scale, needed, origins(store, out, shipped), wanted, console)
-        drawing.draw_complete()
         if n_workers > 1:
             drawing.train_in_processes(n_workers)
+        drawing.draw_complete()
         drawing.train_and_draw()
     if drawing.left_out:
         raise StoreError(
@@ -125,8 +125,8 @@ class _Drawing:
     left_out: dict[str, Exception] = dataclasses.field(default_factory=dict)
 
     def draw_complete(self) -> None:
-        """Draw the figures whose runs are all stored by now."""
-        for one, specs in list(self.needed.items()):
+        """Draw the figures whose runs are all stored by now, those of the fewest runs first."""
+        for one, specs in sorted(self.needed.items(), key=lambda item: len(item[1])):
             if not self._missing(specs):
                 self._draw(*one)
 

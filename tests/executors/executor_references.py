@@ -38,7 +38,7 @@ def stack(seeds: Iterable[int] = (0,), trainable: str = "embeddings", n_steps: i
 def swept(store: Path, specs: Iterable[RunSpec], executor: Executor, n_workers: int = 2, **options) -> Report:
     """Train specs into a store with one thread for every worker, and stay silent."""
     jobs = SlurmOptions(cluster=options.pop("cluster", "local"), folder=store.with_name("jobs"), cpus=1)
-    on_outcome = options.pop("on_outcome", lambda: None)
+    meanwhile = options.pop("meanwhile", lambda: None)
     workers = plan_workers(
         executor,
         CPU,
@@ -50,7 +50,7 @@ def swept(store: Path, specs: Iterable[RunSpec], executor: Executor, n_workers: 
         environment={},
     )
     with Path(os.devnull).open("w") as nowhere:
-        return train(Sweep(RunStore(store), list(specs), CPU, **options), workers, Console(file=nowhere), on_outcome)
+        return train(Sweep(RunStore(store), list(specs), CPU, **options), workers, Console(file=nowhere), meanwhile)
 
 
 def contents(store: Path) -> dict[str, bytes]:

@@ -44,10 +44,10 @@ def test_two_stacks_in_two_processes(tmp_path: Path) -> None:
     assert not [path for path in (tmp_path / "store").iterdir() if path.name.startswith(".sweep")]
 
 
-def test_every_outcome_is_told_while_the_next_stack_trains(tmp_path: Path) -> None:
+def test_this_process_is_free_while_the_workers_train(tmp_path: Path) -> None:
     path, stored = tmp_path / "store", []
-    swept(path, SHORT, "loky", n_workers=1, on_outcome=lambda: stored.append(len(RunStore(path).run_ids())))
-    assert stored == [2, 3]
+    swept(path, SHORT, "loky", n_workers=1, meanwhile=lambda: stored.append(len(RunStore(path).run_ids())))
+    assert stored == [0, 2, 3]
 
 
 def test_a_worker_imports_the_task_of_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ def test_a_corpus_is_opened_by_the_worker(tmp_path: Path) -> None:
 def test_a_pool_that_breaks_again_and_again_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def broken(tasks, n_workers: int, on_outcome) -> list:
+    def broken(tasks, n_workers: int, meanwhile) -> list:
         calls.append(list(tasks))
         raise pools.WorkersLostError("no more workers")
 

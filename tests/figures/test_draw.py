@@ -251,11 +251,11 @@ def test_figures_are_drawn_while_other_processes_train(
     """The pool of workers is a pretended one: it tells of one run after the other."""
     on_page, workers_asked_for = [], []
 
-    def train(sweep: Sweep, workers: Workers, console: Console, on_outcome: Callable[[], None]) -> Report:
+    def train(sweep: Sweep, workers: Workers, console: Console, meanwhile: Callable[[], None]) -> Report:
         workers_asked_for.append((workers.executor, workers.n_workers))
         for spec in sweep.specs:
             sweep.store.save(tiny_store.load(spec))
-            on_outcome()
+            meanwhile()
             on_page.append(listed(out))
         return Report(len(sweep.specs), [], ["a stack: no memory"])
 
