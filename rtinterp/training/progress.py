@@ -7,10 +7,14 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from rtinterp.training.cell_progress import CellProgress
 from rtinterp.training.plain_lines import PlainLines
 from rtinterp.training.spec import RunSpec
+
+#: What stands beside label and steps in a terminal: the shortest bar, metrics and time left, and a space before each.
+BESIDE = 4 + len("loss 12.345 test 100.0%") + len("1:23:45") + 4
 
 
 class TrainingProgress:
@@ -21,19 +25,22 @@ class TrainingProgress:
 
     def __init__(self, spec: RunSpec, n_models: int, shown: bool = True) -> None:
         columns = (
-            TextColumn("[bold]{task.description}"),
+            TextColumn("[bold]{task.description}", table_column=Column(no_wrap=True)),
             # As wide as the rest leaves room for.
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[metrics]}"),
-            TimeRemainingColumn(compact=True),
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[metrics]}", table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
         )
         console = Console(stderr=True)
         self._progress = Progress(*columns, console=console, expand=True, disable=not (shown and console.is_terminal))
         seeds = f"seed {spec.seed}" if n_models == 1 else f"×{n_models}"
-        label = f"{spec.task.name} d{spec.model.d_model} {spec.trainable} {seeds}"
+        model = f"{spec.task.name} d{spec.model.d_model}"
+        label = f"{model} {spec.trainable} {seeds}"
         self._label, self._n_steps = label, spec.training.n_steps
-        self._bar = self._progress.add_task(label, total=self._n_steps, metrics="")
+        room = console.width - BESIDE - len(f"{self._n_steps}/{self._n_steps}") - len(f"{model}  {seeds}")
+        regime = spec.trainable if len(spec.trainable) <= room else f"{spec.trainable[: max(0, room - 1)]}…"
+        self._bar = self._progress.add_task(f"{model} {regime} {seeds}", total=self._n_steps, metrics="")
         self._cell = CellProgress(label, self._n_steps) if shown and console.is_jupyter else None
         self._lines = None if not shown or console.is_terminal or console.is_jupyter else PlainLines(console)
         self._tested = ""
