@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -188,7 +189,10 @@ def _rows_of(figure: Figure, runs: Sequence[Run]) -> dict[RunSpec, pl.DataFrame]
     """
     if not runs:
         return {}
-    table, keys = figure.compute(runs), [figure.key_of(run.spec) for run in runs]
+    # Wide models run for minutes.
+    print(f"{figure.name}: computing from {len(runs)} stored run{'s' * (len(runs) > 1)}", file=sys.stderr)
+    table = figure.compute(runs)
+    keys = [figure.key_of(run.spec) for run in runs]
     lacking = [name for name in figure.key if name not in table.columns]
     if lacking:
         raise ValueError(f"{figure.name}: its table lacks {', '.join(lacking)}; rows start with run_columns(run)")

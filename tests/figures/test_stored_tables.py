@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -204,11 +205,12 @@ def test_a_drawing_without_rows_stands_at_one_scale(
 
 
 def test_models_that_are_stored_are_opened_and_the_rest_is_read(
-    tables: dict[str, pl.DataFrame], tiny_store: RunStore, folder: Path, tmp_path: Path, found
+    tables: dict[str, pl.DataFrame], tiny_store: RunStore, folder: Path, tmp_path: Path, found, capsys
 ) -> None:
     name, column = "table4_explained_variance", "share_principal_components"
     write_table(tables[name].with_columns(pl.lit(0.123).alias(column)), name, folder)
     table = found(name, some_of(tiny_store, tmp_path / "some", "modular_addition-d24-embeddings"))
+    assert re.fullmatch(rf"{name}: computing from \d stored runs?\n", capsys.readouterr().err), "what lasts is told"
     opened = is_adder(table)
     assert_same(table.filter(opened), mine(tables[name].filter(is_adder(tables[name]))))
     assert table.filter(~opened)[column].unique().to_list() == [0.123]
