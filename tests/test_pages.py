@@ -41,10 +41,15 @@ def text_of(page: str) -> str:
     return (ROOT / page).read_text(encoding="utf-8")
 
 
+def blocks_of(page: str, language: str) -> list[str]:
+    """What stands between fences of a language, which is none for commands and what they print."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text_of(page), re.DOTALL | re.MULTILINE)
+    return [block for written_in, block in blocks if written_in == language]
+
+
 def commands_of(page: str) -> list[str]:
-    """Lines to type, without their comments and the prompts of other programs."""
-    blocks = re.findall(r"^```\n(.*?)^```", text_of(page), re.DOTALL | re.MULTILINE)
-    lines = [line.partition(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    """Lines to type, without their comments."""
+    lines = [line.partition(" #")[0].strip() for block in blocks_of(page, "") for line in block.splitlines()]
     return [line for line in lines if line.startswith(("rtinterp ", "python analyses/", "make "))]
 
 
@@ -61,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_snippets(page: str, folder: Path) -> str:
-    blocks = re.findall(r"```python\n(.*?)```", text_of(page), re.DOTALL)
+    blocks = blocks_of(page, "python")
     assert blocks
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "error", "-c", "\n".join(blocks)]
