@@ -70,9 +70,15 @@ def call(command: str, arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 1
     except (ValueError, ArithmeticError, MemoryError, OSError, ImportError) as error:
-        print(f"rtinterp {command}: {str(error) or type(error).__name__}", file=sys.stderr)
+        print(f"rtinterp {command}: {_told(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
 
 
 def _cut_off(how: str, command: str, what_was_kept: str = "") -> str:
@@ -103,6 +109,8 @@ def _plain_warnings() -> Iterator[None]:
 
 def unknown(kind: str, name: str, known: Collection[str]) -> str:
     """Say that there is no such thing, what was probably meant, and what there is."""
-    near = [other for other in known if other.startswith(name)] or difflib.get_close_matches(name, known, cutoff=0.4)
+    near = [other for other in known if name and other.startswith(name)] or difflib.get_close_matches(
+        name, known, cutoff=0.4
+    )
     meant = f"did you mean {near[0]!r}? " if near else ""
     return f"unknown {kind} {name!r}; {meant}known: {', '.join(known)}"

@@ -14,6 +14,7 @@ from rtinterp.store.hugging_face import export_gpt2
 from rtinterp.store.portable import export_run
 
 PROGRAM = "rtinterp export"
+ENDING = ".safetensors"
 
 
 def export(
@@ -35,6 +36,8 @@ def export(
         force: write over files that are already there.
         runs: the run store.
     """
+    if format == "portable" and out.suffix != ENDING:
+        raise ValueError(f"{out}: must end in {ENDING}; --format huggingface writes a folder")
     store = RunStore(runs)
     run_id = store.named(run)
     write = export_run if format == "portable" else export_gpt2

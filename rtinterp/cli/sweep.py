@@ -100,7 +100,7 @@ def _seconds_to_train(limit: float) -> float:
 def _check(seeds: int, minutes: float | None) -> None:
     if seeds < 1:
         raise ValueError(f"--seeds {seeds}: at least 1 is needed")
-    if minutes is not None and minutes <= 0:
+    if minutes is not None and not minutes > 0:
         raise ValueError(f"--minutes {minutes:g}: must be more than 0")
 
 

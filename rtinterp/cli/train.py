@@ -125,6 +125,8 @@ def _command(task_type: type[Task], body_name: str) -> Callable[..., None]:
             device: cpu or cuda; cuda where there is one if not given.
             retry_failed: train again what failed before.
         """
+        if not seed:
+            raise ValueError("--seed: name at least one seed, such as --seed 0 1 2")
         specs = [RunSpec(task, model, training, trainable, s) for s in seed]
         _train(specs, RunStore(runs), device, retry_failed)
 

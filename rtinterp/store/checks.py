@@ -24,7 +24,8 @@ def blame(path: Path) -> Iterator[None]:
     try:
         yield
     except StoreError as error:
-        raise type(error)(f"{one_line(path)}: {error}") from error.__cause__
+        told = str(error).removeprefix(f"{one_line(path)}: ")
+        raise type(error)(f"{one_line(path)}: {told}") from error.__cause__
 
 
 def check_version(version: object) -> int:

@@ -87,6 +87,12 @@ def test_train_list_show(runs: Path, capsys: pytest.CaptureFixture[str]) -> None
         (["train", "language_modelling", *SMALL], 2, "--corpus PATH"),
         (["train", "language_modelling", "--corpus", "nowhere", *SMALL], 2, "no corpus at nowhere"),
         (["train", "modular_addition", "--corpus", "nowhere", *SMALL], 2, "Unrecognized options: --corpus"),
+        ([""], 2, "unknown command ''; known"),
+        (["train", "modular_addition", "--seed", *SMALL], 1, "--seed: name at least one seed"),
+        (["sweep", "table1", "--minutes", "nan"], 1, "--minutes nan: must be more than 0"),
+        (["export", "nothing", "run.pt"], 1, "run.pt: must end in .safetensors"),
+        (["import", "."], 1, "rtinterp import: .: cannot be read: Is a directory"),
+        (["figures", "--only", "table6_parameters", "--out", "/dev/null"], 1, "/dev/null/random_transformers"),
         (["show", "nothing"], 1, "no run 'nothing'"),
     ],
 )
