@@ -14,6 +14,7 @@ from rtinterp.cli.options import run_command
 from rtinterp.figures import NoCorpusError, Paper
 from rtinterp.figures.draw import draw, redraw
 from rtinterp.figures.stored_tables import written_tables
+from rtinterp.papers import PAPERS
 from rtinterp.store import RunStore
 from rtinterp.tasks import open_corpus
 from rtinterp.training.environment import resolve_device
@@ -53,9 +54,11 @@ def figures(
         workers: train in so many processes of this machine, which share its cores or GPUs, while this one draws. Small
             models train faster in two processes of one thread than in one of two.
     """
-    papers = [paper.only(names) for paper, names in chosen("figure", only, lambda paper: paper.figures).items()]
+    names = chosen("figure", only, lambda paper: paper.figures)
+    # Of a paper without a name nothing is drawn, but what was drawn of it stays on the page.
+    papers = [paper.only(names.get(paper, [])) for paper in PAPERS.values()]
     if scale is not None:
-        check_scale(scale, papers)
+        check_scale(scale, names)
     if scale is None and seeds is not None:
         raise ValueError(f"--seeds {seeds} needs a scale, as in --scale quick; without one nothing is trained")
     if seeds is not None and seeds < 1:
@@ -101,7 +104,7 @@ def _check_folders(papers: Sequence[Paper], runs: Path, out: Path) -> None:
             "those of the repository; go to the root of the repository, pass --runs, or train with --scale quick"
         )
     for folder in missing if need_runs else ():
-        print(f"not drawn from {folder}: there is no such folder", file=sys.stderr)
+        print(f"there is no folder {folder}: drawn without it", file=sys.stderr)
 
 
 def _without_language(papers: Sequence[Paper]) -> list[Paper]:

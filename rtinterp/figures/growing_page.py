@@ -1,8 +1,9 @@
-"""A folder of figures and the page that lists them, which is whole after every figure that is added."""
+"""A folder of figures and the page that lists them, with those drawn there before; whole after every figure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -14,7 +15,7 @@ from rtinterp.figures.figure import Figure
 from rtinterp.figures.images import ImageWriter
 from rtinterp.figures.pages import Drawn, write_index
 from rtinterp.figures.paper import Paper
-from rtinterp.figures.render import remove_drawing, write_html, write_table
+from rtinterp.figures.render import remove_drawing, table_path, write_html, write_table
 from rtinterp.figures.stored_tables import written_tables
 
 
@@ -22,7 +23,7 @@ class GrowingPage:
     """Writes figures one by one, and after each the page; a context manager.
 
     Args:
-        papers: with the figures that are to be drawn, in the order in which the page lists them.
+        papers: with the figures that are to be drawn, and in the order in which the page lists them all.
         out: gets a folder for each paper.
         console: is told what was drawn.
     """
@@ -30,6 +31,7 @@ class GrowingPage:
     def __init__(self, papers: Sequence[Paper], out: Path, console: Console) -> None:
         self._papers, self._out, self._console = papers, out, console
         self._drawn: dict[tuple[str, str], Drawn] = {}
+        self._earlier = {(one.paper.name, one.figure.name): one for one in _drawn_before(papers, out)}
         self._images = ImageWriter()
         self._index: Path | None = None
 
@@ -60,11 +62,13 @@ class GrowingPage:
         path = write_html(drawing, name, folder)
         self._images.write(drawing, folder / name)
         self._drawn[paper.name, name] = Drawn(paper, figure, table, drawing)
-        listed = [(of.name, one) for of in self._papers for one in of.figures]
-        drawn = [self._drawn[place] for place in listed if place in self._drawn]
+        known = self._earlier | self._drawn
+        places = [(of.name, one) for of in self._papers for one in of.listed]
+        drawn = [known[place] for place in places if place in known]
         comparisons = {of.name: self._compare(of) for of in dict.fromkeys(one.paper for one in drawn)}
         self._index = write_index(drawn, comparisons, self._out)
-        self._console.print(f"{name}: {path} ({len(drawn)} of {len(listed)} in {self._index})")
+        n_wanted = sum(len(of.figures) for of in self._papers)
+        self._console.print(f"{name}: {path} ({len(self._drawn)} of {n_wanted} in {self._index})")
 
     def _compare(self, paper: Paper) -> pl.DataFrame:
         """Compare what is drawn, and earlier drawings, which ``--only`` leaves as they are, and write the table."""
@@ -73,3 +77,15 @@ class GrowingPage:
         if len(compared):
             write_table(compared, comparison.NAME, folder)
         return compared
+
+
+def _drawn_before(papers: Sequence[Paper], out: Path) -> Iterator[Drawn]:
+    """The figures that lie in the folder; one whose table is of another version is not listed until it is drawn."""
+    for paper in papers:
+        folder = out / paper.name
+        for name, figure in paper.listed.items():
+            path = table_path(name, folder)
+            if (folder / f"{name}.html").is_file() and path.is_file():
+                with contextlib.suppress(pl.exceptions.PolarsError):
+                    table = pl.read_csv(path, infer_schema_length=None)
+                    yield Drawn(paper, figure, table, figure.plot(table))

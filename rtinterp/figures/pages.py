@@ -83,7 +83,7 @@ def _claims(papers: Mapping[Paper, Sequence[Drawn]]) -> Iterator[str]:
 
 def _claim(paper: Paper, finding: Finding) -> str:
     claim = finding.claim
-    title = html.escape(paper.figures[claim.figure].title)
+    title = html.escape(paper.listed[claim.figure].title)
     return _CLAIM.format(
         published=html.escape(claim.published),
         sentence=markup(finding.sentence("<b>{}</b>")),

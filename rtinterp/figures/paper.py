@@ -40,6 +40,7 @@ class Paper:
         compared: how the tables of some figures are compared with what the paper reports, by figure name.
         claims: what it claims, and which rows of the tables bear on it, the most important first.
         cost: what the paper's own experiments took.
+        listed: all figures, of which ``only`` leaves some; those drawn before stay on the page. Filled in if not given.
     """
 
     name: str
@@ -51,6 +52,11 @@ class Paper:
     compared: Mapping[str, Compare] = dataclasses.field(default_factory=dict)
     claims: Sequence[Claim] = ()
     cost: str = ""
+    listed: Mapping[str, Figure] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.listed:
+            object.__setattr__(self, "listed", self.figures)
 
     def needs_corpus(self, figure: Figure) -> bool:
         """Return whether the figure is about language."""

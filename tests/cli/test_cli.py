@@ -225,7 +225,7 @@ def test_a_folder_that_is_not_there_is_told(
     for folder in there:
         Path(folder).mkdir(parents=True)
     assert main(["figures", "--runs", "typo", "--only", only]) == 0
-    lines = [f"not drawn from {folder}: there is no such folder" for folder in told]
+    lines = [f"there is no folder {folder}: drawn without it" for folder in told]
     assert capsys.readouterr().err.splitlines() == lines
 
 

@@ -108,6 +108,20 @@ def test_only_figures_on_language_are_said_to_need_a_corpus(
     assert command_line("quick", 3) == "python analyses/make_figures.py --scale quick --seeds 3"
 
 
+def test_what_was_drawn_before_stays_on_the_page(tiny_store: RunStore, out: Path, no_browser: None) -> None:
+    for name in ("figure3_embeddings", "figure2_attention", "figure7_width"):
+        draw([PAPER.only([name])], tiny_store, out, scale="tiny", n_seeds=N_SEEDS, device="cpu")
+    table = out / PAPER.name / "data" / "figure7_width.csv"
+    table.write_text("seed,columns\n0,of another version\n")
+    other = Paper("theory", "Theory", {}, experiments={}, scales={"tiny": None})
+    draw([other, PAPER.only(["table6_parameters"])], tiny_store, out, scale="tiny", n_seeds=N_SEEDS, device="cpu")
+    page = (out / "index.html").read_text()
+    listed = [target for target in Links(page).targets if target.endswith(".html")]
+    drawn = ("figure3_embeddings", "figure2_attention", "table6_parameters")
+    assert listed == [f"{PAPER.name}/{name}.html" for name in drawn], "in the paper's order, each once"
+    assert page.count("--scale tiny --seeds 2 --only figure2_attention<") == 1
+
+
 def test_a_figure_that_needs_no_runs_is_drawn_without_any(out: Path, no_browser: None, tmp_path: Path) -> None:
     def compute(runs: list) -> pl.DataFrame:
         assert runs == []
