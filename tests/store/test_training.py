@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,14 @@ from rtinterp.store import RunStore
 from rtinterp.store.training import train
 from rtinterp.training.engine import Engine
 from rtinterp.training.run import Run
+
+
+@pytest.fixture(autouse=True)
+def heard_interrupt() -> Iterator[None]:
+    """SIGINT is heard, though a shell that starts tests in the background has them ignore it."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
 
 
 def steps_counted(monkeypatch: pytest.MonkeyPatch, interrupt_at: int | None = None) -> list[int]:
