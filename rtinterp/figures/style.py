@@ -12,8 +12,10 @@ from rtinterp.figures.regime_style import regime_name
 from rtinterp.plot.look import FONT, GRID, INK
 
 #: Pixels above the drawing without a subtitle, and per line of it; pixels below the drawing.
-HEADING_HEIGHT = 82
+HEADING_HEIGHT = 94
 SUBTITLE_LINE_HEIGHT = 19
+#: Pixels of the title's letters, and from the top edge to their baseline, where plotly sets a title of several lines.
+TITLE_SIZE, TITLE_BASELINE = 17, 28
 FOOT_HEIGHT = 60
 TABLE_HEADER_HEIGHT = 46
 #: Of a row: for each line of its tallest cell, and around them.
@@ -93,8 +95,8 @@ def finish_with(figure: go.Figure, title: str, text: str, *, width: int, height:
             "y": 1,
             "yref": "container",
             "yanchor": "top",
-            "pad": {"t": 16},
-            "font": {"size": 17},
+            "pad": {"t": TITLE_BASELINE},
+            "font": {"size": TITLE_SIZE},
         },
         # A page that has room for it writes the subtitle itself.
         meta={"subtitle": text},

@@ -1,6 +1,10 @@
+import re
+
+import plotly.graph_objects as go
 import pytest
 
 from rtinterp.figures import style
+from rtinterp.figures.images import ImageWriter
 
 # plotly.js, traces/table: what it draws a cell with, whatever height was asked for.
 FONT_SIZE, LINE_SPACING, CELL_PADDING = 12, 1.3, 8
@@ -11,3 +15,20 @@ def test_rows_are_as_high_as_plotly_draws_their_tallest_cell(n_lines):
     figure = style.table_figure(["a", "b"], [["<br>".join(["text"] * n_lines), "text"], ["text", "text"]], [1, 1])
     # A lower row would grow when it is drawn, and push the last line of the table out of the picture.
     assert figure.data[0].cells.height >= FONT_SIZE * LINE_SPACING * n_lines + 2 * CELL_PADDING
+
+
+def test_pictures_leave_room_above_their_titles(tmp_path):
+    figure = style.finish_with(go.Figure(), "Title", "one<br>two<br>three", width=400, height=200)
+    images = ImageWriter()
+    images.write(figure, tmp_path / "picture")
+    images.close()
+    if images.why_not is not None:
+        pytest.skip(images.why_not)
+    lines = re.search('class="gtitle".*?</text>', (tmp_path / "picture.svg").read_text(encoding="utf-8"), re.DOTALL)
+    assert lines is not None
+    # Of every line, where it is set and how many letters' heights further down its baseline lies.
+    found = re.findall(r'class="line" dy="([\d.]+)em" x="[\d.]+" y="([\d.]+)"', lines[0])
+    baselines = [float(y) + float(shift) * style.TITLE_SIZE for shift, y in found]
+    assert len(baselines) == 4
+    assert baselines[0] - style.TITLE_SIZE >= 10
+    assert baselines[-1] + style.TITLE_SIZE <= figure.layout.margin.t
