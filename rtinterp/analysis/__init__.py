@@ -7,6 +7,7 @@ Each kind of analysis is a module:
 - ``explained_variance``: how few directions the residual stream occupies (paper, tables 4, 5 and 7).
 - ``generation``: what a language model writes (paper, figure 5).
 - ``imitation``: how much a target's predictions depend on what it reads (paper, figure 6).
+- ``intervals``: how far an accuracy can be trusted, over test rows and seeds.
 - ``modular_addition_circuits``: whether a model adds modulo p like a clock or like a pizza.
 - ``patching``: what a patch at each layer and position brings back.
 - ``predictions``: how good a model's predictions are, with or without an intervention.
@@ -19,6 +20,7 @@ from rtinterp.analysis.embedding_geometry import dominant_frequencies, residue_c
 from rtinterp.analysis.explained_variance import positions_that_feed, residual_explained_variance
 from rtinterp.analysis.generation import complete
 from rtinterp.analysis.imitation import TargetStatistics, target_statistics
+from rtinterp.analysis.intervals import Interval, RowCount, bootstrap_median, count_rows, wilson
 from rtinterp.analysis.modular_addition_circuits import correct_logits, distance_irrelevance, gradient_symmetricity
 from rtinterp.analysis.patching import recovery_table
 from rtinterp.analysis.predictions import (
@@ -32,13 +34,17 @@ from rtinterp.analysis.predictions import (
 )
 
 __all__ = [
+    "Interval",
+    "RowCount",
     "TargetStatistics",
     "accuracy",
     "attention_patterns",
     "attention_score",
     "best_head",
+    "bootstrap_median",
     "complete",
     "correct_logits",
+    "count_rows",
     "cross_entropy",
     "distance_irrelevance",
     "dominant_frequencies",
@@ -54,4 +60,5 @@ __all__ = [
     "residue_circles",
     "scored_logits",
     "target_statistics",
+    "wilson",
 ]
