@@ -34,7 +34,7 @@ def precision_specs(task: type[Task], precision: Precision, n_seeds: int) -> lis
     budget = SCALES["quick"].budget_of(task)
     return [
         dataclasses.replace(spec, training=dataclasses.replace(spec.training, precision=precision))
-        for spec in budget.runs(budget.wide, "embeddings", n_seeds)
+        for spec in budget.runs(budget.wide, "embeddings", range(n_seeds))
     ]
 
 

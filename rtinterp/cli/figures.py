@@ -39,12 +39,13 @@ def figures(
     """Draw the figures and tables of papers: from what is stored or, at a scale, training what is missing.
 
     Args:
-        scale: sizes and budgets: quick (small ones, for two CPU cores), short (the paper's sizes with fewer steps) or
-            paper (the official ones: a GPU, days). Each figure is drawn as soon as its runs are there. Without a scale
-            nothing is trained: each row of a table is drawn at the best scale that is stored for it, of your own runs
-            and drawings and of what comes with the repository, in figures; every row says which it is.
+        scale: sizes and budgets: quick (small ones, for two CPU cores), short (the paper's sizes with fewer steps, in
+            bfloat16) or paper (the official ones: a GPU, days). Each figure is drawn as soon as its runs are there.
+            Without a scale nothing is trained: each row of a table is drawn at the best scale that is stored for it, of
+            your own runs and drawings and of what comes with the repository, in figures; every row says which it is.
         only: names of papers, such as random_transformers, or of figures, such as figure2_attention; all if not given.
-        seeds: seeds 0 to N - 1 of every model, 1 if not given; only with a scale.
+        seeds: so many seeds of every model, 1 if not given, from the scale's first on: 1 at short, whose budgets were
+            chosen on seed 0, and 0 at the others; only with a scale.
         corpus: text for language: a .txt, .jsonl or .parquet file, a folder of two (train, valid), or a hub name.
             Without one, nothing on language is trained or computed anew.
         runs: the run store; finished runs in it are used, and so are those in figures/runs; new ones are added.

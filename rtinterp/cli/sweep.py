@@ -55,7 +55,8 @@ def sweep(
         experiments: names of papers, such as random_transformers, or of experiments, such as table1 or figure7; all if
             not given. Where papers have experiments of one name, paper/experiment is one of them.
         scale: sizes and budgets: quick, short or paper.
-        seeds: seeds 0 to N - 1 of every model.
+        seeds: so many seeds of every model, from the scale's first on: 1 at short, whose budgets were chosen on seed 0,
+            and 0 at the others.
         minutes: stop before so many minutes have passed; what is in training then goes on from its checkpoint when the
             same command is called again.
         plan: print what each scale would train and cost, and train nothing.

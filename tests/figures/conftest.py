@@ -10,14 +10,8 @@ from corpus_references import made_up_corpus
 
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.papers.random_transformers import FIGURES, PAPER
-from rtinterp.papers.random_transformers.scales import (
-    MEMORIZATION_IN_CODE,
-    SCALES,
-    ImitationBudget,
-    LanguageBudget,
-    Scale,
-    TaskBudget,
-)
+from rtinterp.papers.random_transformers.budgets import ImitationBudget, LanguageBudget, Scale, TaskBudget
+from rtinterp.papers.random_transformers.scales import MEMORIZATION_IN_CODE, SCALES
 from rtinterp.store import RunStore
 from rtinterp.store.training import train
 from rtinterp.tasks import (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 from pathlib import Path
@@ -238,6 +239,17 @@ def test_own_earlier_drawings_are_used_where_the_runs_are_gone(
     assert_same(found(name), mine(computed[name]))
     write_table(computed[name], name, results / PAPER.name)
     assert found(name) is None, "a copy of what was shipped once is not ours"
+
+
+def test_stored_seeds_are_counted_from_the_first_that_the_scale_reports(
+    computed: dict[str, pl.DataFrame], tiny_store: RunStore, monkeypatch: pytest.MonkeyPatch, found
+) -> None:
+    """Of seeds 0 and 1, both stored, a scale chosen on seed 0 shows the other."""
+    name = "figure3_embeddings"
+    monkeypatch.setitem(SCALES, "tiny", dataclasses.replace(SCALES["tiny"], first_seed=1))
+    assert found(name, tiny_store).equals(mine(computed[name].filter(pl.col("seed") == 1)))
+    monkeypatch.setitem(SCALES, "tiny", dataclasses.replace(SCALES["tiny"], first_seed=2))
+    assert found(name, tiny_store) is None
 
 
 def test_a_damaged_run_leaves_the_table_as_it_was(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterable
 
@@ -10,8 +11,8 @@ from corpus_references import made_up_corpus
 
 from rtinterp.figures import NoCorpusError
 from rtinterp.models.transformer.spec import ModelSpec
+from rtinterp.papers.random_transformers.budgets import ImitationBudget, LanguageBudget, Scale, TaskBudget
 from rtinterp.papers.random_transformers.grid import EXPERIMENTS, ON_LANGUAGE
-from rtinterp.papers.random_transformers.scales import ImitationBudget, LanguageBudget, Scale, TaskBudget
 from rtinterp.tasks import DecimalAddition, Memorization, ModularAddition, NeedleInAHaystack, ParenthesisBalancing
 from rtinterp.training.spec import RunSpec, TrainSpec
 
@@ -73,6 +74,12 @@ def test_an_experiment_has_the_runs_of_its_figure(name: str) -> None:
     assert len(set(specs)) == len(specs)
     assert {spec.seed for spec in specs} == set(range(N_SEEDS))
     assert {spec.with_seed(0) for spec in specs if spec.seed} == {spec for spec in specs if not spec.seed}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_seeds_count_from_the_first_that_the_scale_reports(name: str) -> None:
+    from_three = EXPERIMENTS[name](dataclasses.replace(SCALE, first_seed=3), N_SEEDS, made_up_corpus())
+    assert from_three == [spec.with_seed(spec.seed + 3) for spec in EXPERIMENTS[name](SCALE, N_SEEDS, made_up_corpus())]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

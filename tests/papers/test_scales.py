@@ -18,6 +18,7 @@ from rtinterp.tasks import (
     ParenthesisBalancing,
     Task,
 )
+from rtinterp.training.cost import cost
 from rtinterp.training.spec import TrainSpec
 
 #: Of the official code: steps, batch size, learning rate and weight decay, widths.
@@ -45,19 +46,19 @@ def test_tasks_widths_and_budgets_of_the_paper() -> None:
         assert dataclasses.replace(b.random, learning_rate=1e-3) == expected, "the rest is the code's default"
 
 
-@pytest.mark.parametrize("scale", [PAPER, SHORT], ids=["paper", "short"])
-def test_lstms_differ_in_their_rate_alone(scale: Scale) -> None:
-    for of_task in scale.algorithmic:
-        (spec,) = of_task.runs(RecurrentSpec(of_task.wide), "all", 1)
+def test_lstms_differ_in_their_rate_alone_as_in_the_paper() -> None:
+    for of_task in PAPER.algorithmic:
+        (spec,) = of_task.runs(RecurrentSpec(of_task.wide), "all", [0])
         assert spec.training == dataclasses.replace(of_task.normal, learning_rate=LSTM_RATE)
 
 
-def test_lstms_have_their_rate_at_the_quick_scale_too() -> None:
-    assert {of_task.lstm.learning_rate for of_task in QUICK.algorithmic} == {LSTM_RATE}
+@pytest.mark.parametrize("scale", [QUICK, SHORT], ids=["quick", "short"])
+def test_lstms_have_their_rate_at_other_scales_too(scale: Scale) -> None:
+    assert {of_task.lstm.learning_rate for of_task in scale.algorithmic} == {LSTM_RATE}
 
 
 def test_imitation_of_the_paper() -> None:
-    (spec,) = PAPER.imitation.runs(12, "embeddings", 1)
+    (spec,) = PAPER.imitation.runs(12, "embeddings", [0])
     assert spec.task == CircuitImitation(12, n_tokens=40, d_vocab=512)
     assert spec.model == ModelSpec(512, n_layers=3)
     assert budget(spec.training) == (10_000, 1000, 1e-3, 1e-3)
@@ -78,16 +79,37 @@ def test_memorization_differs_between_text_and_code() -> None:
     assert budget(QUICK.memorization.random)[2:] == (5e-3, 1e-4)
 
 
-def test_the_short_scale_is_the_paper_with_fewer_steps_and_smaller_batches() -> None:
+#: Of random models at the paper's sizes: steps, batch size, learning rate, warmup steps and beta2 that suffice.
+FOUND = {
+    ModularAddition(199): (1000, 1000, 3e-3, 100, 0.98),
+    NeedleInAHaystack(30, 127): (2400, 250, 5e-3, 100, 0.98),
+    DecimalAddition(10): (700, 250, 3e-3, 100, 0.98),
+    ParenthesisBalancing(30): (600, 250, 3e-3, 100, 0.999),
+}
+
+
+def test_random_models_have_the_budgets_that_were_found_for_them_at_the_short_scale() -> None:
+    for of_task in SHORT.algorithmic:
+        n_steps, batch_size, rate, n_warmup_steps, beta2 = FOUND[of_task.task]
+        found = {"learning_rate": rate, "n_warmup_steps": n_warmup_steps, "adam_beta2": beta2}
+        assert of_task.random == TrainSpec(n_steps, batch_size, precision="bfloat16", **found)
+
+
+def test_the_short_scale_is_the_paper_with_less_data_in_bfloat16() -> None:
     pairs = zip((*SHORT.algorithmic, SHORT.memorization), (*PAPER.algorithmic, PAPER.memorization), strict=True)
     for short, paper in pairs:
         assert (short.task, short.widths) == (paper.task, paper.widths)
         for kind in ("random", "normal", "lstm"):
             ours, theirs = getattr(short, kind), getattr(paper, kind)
-            fewer = {"n_steps": ours.n_steps, "batch_size": ours.batch_size}
-            assert dataclasses.replace(theirs, **fewer) == ours
+            assert ours.precision == "bfloat16"
             assert ours.n_steps < theirs.n_steps
             assert ours.batch_size <= theirs.batch_size
+
+
+def test_seeds_on_which_a_scale_was_chosen_are_not_reported() -> None:
+    assert list(SHORT.seeds(3)) == [1, 2, 3]
+    for scale in (QUICK, PAPER):
+        assert list(scale.seeds(2)) == [0, 1]
 
 
 def test_scales_grow() -> None:
@@ -95,8 +117,9 @@ def test_scales_grow() -> None:
     names = ["quick", "short", "paper"]
     assert list(SCALES)[:3] == names
 
-    def steps(task_type: type[Task]) -> list[int]:
-        return [scale.budget_of(task_type).random.n_steps for scale in map(SCALES.__getitem__, names)]
+    def flops(task_type: type[Task]) -> list[float]:
+        budgets = [SCALES[name].budget_of(task_type) for name in names]
+        return [cost(budget.runs(budget.wide, "embeddings", [0]), 1.0).flops for budget in budgets]
 
     for task_type in (ModularAddition, NeedleInAHaystack, DecimalAddition, ParenthesisBalancing):
-        assert steps(task_type) == sorted(steps(task_type))
+        assert flops(task_type) == sorted(flops(task_type))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from rtinterp.figures.paper import Experiment, NoCorpusError
 from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.regimes import Trainable
 from rtinterp.models.transformer.spec import ModelSpec
-from rtinterp.papers.random_transformers.scales import MEMORIZATION_IN_TEXT, Scale, TaskBudget
+from rtinterp.papers.random_transformers.budgets import Scale, TaskBudget
+from rtinterp.papers.random_transformers.scales import MEMORIZATION_IN_TEXT
 from rtinterp.tasks import Corpus, DecimalAddition, ModularAddition, NeedleInAHaystack
 from rtinterp.training.spec import RunSpec
 
@@ -22,13 +23,13 @@ SUBSETS: tuple[Trainable, ...] = ("unembedding", "input_embeddings", "token_embe
 def figure2(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
     """List random transformers that find needles, whose attention figure 2 shows."""
     budget = scale.budget_of(NeedleInAHaystack)
-    return budget.runs(budget.wide, "embeddings", n_seeds)
+    return budget.runs(budget.wide, "embeddings", scale.seeds(n_seeds))
 
 
 def figure3(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
     """List random transformers that add modulo p, whose embeddings figure 3 shows."""
     budget = scale.budget_of(ModularAddition)
-    return budget.runs(budget.wide, "embeddings", n_seeds)
+    return budget.runs(budget.wide, "embeddings", scale.seeds(n_seeds))
 
 
 def figure4(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
@@ -39,7 +40,7 @@ def figure4(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
         for n_layers in language.depths
         for d_model in reversed(language.widths)
         for trainable in RANDOM_AND_NORMAL
-        for run in language.runs(_given(corpus), language.body(d_model, n_layers), trainable, n_seeds)
+        for run in language.runs(_given(corpus), language.body(d_model, n_layers), trainable, scale.seeds(n_seeds))
     ]
 
 
@@ -49,7 +50,7 @@ def table5(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
     return [
         run
         for trainable in RANDOM_AND_NORMAL
-        for run in language.runs(_given(corpus), language.analysed, trainable, n_seeds)
+        for run in language.runs(_given(corpus), language.analysed, trainable, scale.seeds(n_seeds))
     ]
 
 
@@ -59,7 +60,7 @@ def figure6(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
         run
         for target_d_model in scale.imitation.target_widths
         for trainable in RANDOM_AND_NORMAL
-        for run in scale.imitation.runs(target_d_model, trainable, n_seeds)
+        for run in scale.imitation.runs(target_d_model, trainable, scale.seeds(n_seeds))
     ]
 
 
@@ -70,7 +71,7 @@ def figure7(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
         for budget in scale.algorithmic
         for d_model in reversed(budget.widths)
         for trainable in RANDOM_AND_NORMAL
-        for run in budget.runs(d_model, trainable, n_seeds)
+        for run in budget.runs(d_model, trainable, scale.seeds(n_seeds))
     ]
 
 
@@ -79,15 +80,15 @@ def table1(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
 
     Sums are scored as the official code does it, and for wide transformers also from their first digit on.
     """
-    whole = whole_sums(scale)
-    first_digit = [run for t in RANDOM_AND_NORMAL for run in whole.runs(whole.wide, t, n_seeds)]
+    whole, seeds = whole_sums(scale), scale.seeds(n_seeds)
+    first_digit = [run for t in RANDOM_AND_NORMAL for run in whole.runs(whole.wide, t, seeds)]
     return [
         run
         for budget in scale.algorithmic
         for run in (
-            *_of_widths(budget.wide, budget.narrow, lambda d, t, b=budget: b.runs(d, t, n_seeds)),
-            *budget.runs(RecurrentSpec(budget.wide), "all", n_seeds),
-            *budget.runs(RecurrentSpec(budget.wide), "embeddings", n_seeds),
+            *_of_widths(budget.wide, budget.narrow, lambda d, t, b=budget: b.runs(d, t, seeds)),
+            *budget.runs(RecurrentSpec(budget.wide), "all", seeds),
+            *budget.runs(RecurrentSpec(budget.wide), "embeddings", seeds),
         )
     ] + first_digit
 
@@ -105,19 +106,19 @@ def table2(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
         run
         for budget in scale.algorithmic
         for trainable in ("embeddings", *SUBSETS)
-        for run in budget.runs(budget.wide, trainable, n_seeds)
+        for run in budget.runs(budget.wide, trainable, scale.seeds(n_seeds))
     ]
 
 
 def memorization(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
     """List models that memorize (table 3, figure 8), trained as in the official code, then as in the paper's text."""
     in_text = scale.memorization.with_training(**MEMORIZATION_IN_TEXT)
-    return [*_wide(scale.memorization, n_seeds), *_wide(in_text, n_seeds)]
+    return [*_wide(scale.memorization, scale.seeds(n_seeds)), *_wide(in_text, scale.seeds(n_seeds))]
 
 
 def table4(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
     """List wide models of the algorithmic tasks and memorization, whose variance table 4 explains."""
-    return [run for budget in (*scale.algorithmic, scale.memorization) for run in _wide(budget, n_seeds)]
+    return [run for budget in (*scale.algorithmic, scale.memorization) for run in _wide(budget, scale.seeds(n_seeds))]
 
 
 def table7(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
@@ -127,7 +128,7 @@ def table7(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
         for budget in scale.algorithmic
         if not isinstance(budget.task, ModularAddition)
         for trainable in RANDOM_AND_NORMAL
-        for run in budget.runs(budget.widths[-2], trainable, n_seeds)
+        for run in budget.runs(budget.widths[-2], trainable, scale.seeds(n_seeds))
     ]
 
 
@@ -138,12 +139,12 @@ def table9(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
         for budget in scale.algorithmic
         if not isinstance(budget.task, ModularAddition)
         for attention in ("prefix_sum", "softmax")
-        for run in budget.runs(ModelSpec(budget.widths[-2], attention=attention), "all", n_seeds)
+        for run in budget.runs(ModelSpec(budget.widths[-2], attention=attention), "all", scale.seeds(n_seeds))
     ]
 
 
-def _wide(budget: TaskBudget, n_seeds: int) -> list[RunSpec]:
-    return [run for trainable in RANDOM_AND_NORMAL for run in budget.runs(budget.wide, trainable, n_seeds)]
+def _wide(budget: TaskBudget, seeds: Sequence[int]) -> list[RunSpec]:
+    return [run for trainable in RANDOM_AND_NORMAL for run in budget.runs(budget.wide, trainable, seeds)]
 
 
 def _of_widths(wide: int, narrow: int, runs: Callable[[int, Trainable], list[RunSpec]]) -> Iterable[RunSpec]:
