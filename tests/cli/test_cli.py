@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,7 +62,7 @@ def test_train_list_show(runs: Path, capsys: pytest.CaptureFixture[str]) -> None
         (
             ["train", "modular_addition", "--body", "rnn", "--n-heads", "2", *SMALL],
             2,
-            "Unrecognized options: --n",
+            "there is no option --n-heads\n",
         ),
         (["train", "modular_addition", "--trainable", "recurrence", *SMALL], 2, "'recurrence'"),
         (
@@ -86,7 +87,17 @@ def test_train_list_show(runs: Path, capsys: pytest.CaptureFixture[str]) -> None
         (["figures", "--corpus", "nowhere"], 1, "no corpus at nowhere: download"),
         (["train", "language_modelling", *SMALL], 2, "--corpus PATH"),
         (["train", "language_modelling", "--corpus", "nowhere", *SMALL], 2, "no corpus at nowhere"),
-        (["train", "modular_addition", "--corpus", "nowhere", *SMALL], 2, "Unrecognized options: --corpus"),
+        (["train", "modular_addition", "--corpus", "nowhere", *SMALL], 2, "there is no option --corpus\n"),
+        (["train", "modular_addition", "--seed", "-1"], 2, ": --d-model INT is missing: width of the residual stream"),
+        (["train", "modular_addition", *SMALL[2:], "--d-modle", "16"], 2, "--d-modle; did you mean --d-model?\n"),
+        (["train", "modular_addition", *SMALL, "--d-model", "x"], 2, ": --d-model: 'x' is no whole number\n"),
+        (["train", "modular_addition", *SMALL, "--seed", "0", "x"], 2, "--seed: '0', 'x': one of them is"),
+        (["train", "modular_addition", *SMALL, "--init", "x"], 2, ": --init: 'x' is none of 'gpt2', 'paper_text'"),
+        (["list", "--widht", "3"], 2, "there is no option --widht; did you mean --width?\n"),
+        (["list", "--width"], 0, "no finished runs"),
+        (["list", "--min-accuracy"], 2, "--min-accuracy: there is no value after it\n"),
+        (["list", "--min-accuracy", "x"], 2, "--min-accuracy: 'x' is no FLOAT\n"),
+        (["show", "one", "two"], 2, "two: there is nothing that takes it\n"),
         ([""], 2, "unknown command ''; known"),
         (["train", "modular_addition", "--seed", *SMALL], 1, "--seed: name at least one seed"),
         (["sweep", "table1", "--minutes", "nan"], 1, "--minutes nan: must be more than 0"),
@@ -112,9 +123,23 @@ def test_what_is_typed_wrong_is_told_at_once(
     captured = capsys.readouterr()
     assert found == status
     assert said in captured.err + captured.out
-    for of_a_library in ("Traceback", "http", "input_value", "validation error"):
+    for of_a_library in ("Traceback", "http", "input_value", "validation error", "╭"):
         assert of_a_library not in captured.err
     assert not list(tmp_path.iterdir()), "nothing was trained or written"
+
+
+def test_every_fault_of_a_command_is_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    with pytest.raises(SystemExit):
+        main(["train", "modular_addition", "--seed", "-1", "--d-modle", "16"])
+    program = "rtinterp train modular_addition"
+    assert capsys.readouterr().err.splitlines() == [
+        f"{program}: there is no option --d-modle; did you mean --d-model?",
+        f"{program}: --n-steps INT is missing: optimiser steps",
+        f"{program}: --batch-size INT is missing: sequences per step",
+        f"{program} --help tells all options",
+    ]
+    assert os.environ["COLUMNS"] == "60"
 
 
 def test_a_language_model_is_trained_on_a_given_text(
