@@ -35,6 +35,7 @@ def accuracy(model: Model, batch: Batch) -> float:
     """Measure the fraction of scored predictions whose most likely token is right (micro average), in [0, 1].
 
     Raises:
+        TypeError: tokens are given without what is scored in them, or a run instead of its model.
         ValueError: the batch scores nothing, its targets are not tokens, or the model cannot read or predict them.
     """
     return _mean(_is_right(*slice_) for slice_ in _predictions(model, batch, _expected_tokens(batch)))
@@ -47,7 +48,7 @@ def exact_match(model: Model, batch: Batch) -> float:
     Sequences without any are left out. Every prediction sees the right tokens before it, as in training.
 
     Raises:
-        ValueError: as ``accuracy``.
+        TypeError, ValueError: as ``accuracy``.
     """
     right = torch.cat([_is_right(*slice_) for slice_ in _predictions(model, batch, _expected_tokens(batch))])
     all_right = batch.scored.clone()
@@ -59,7 +60,7 @@ def cross_entropy(model: Model, batch: Batch) -> float:
     """Measure the mean cross-entropy of scored predictions, in nats; uniform guessing has ``log(d_vocab_out)``.
 
     Raises:
-        ValueError: as ``accuracy``.
+        TypeError, ValueError: as ``accuracy``.
     """
     return _mean(_nats(*slice_) for slice_ in _predictions(model, batch, _expected_tokens(batch)))
 
@@ -72,7 +73,7 @@ def logit_difference(model: Model, batch: Batch, against: Int64[Tensor, " predic
             ``prediction_table``; by default each prediction's strongest wrong token, so that right ones are positive.
 
     Raises:
-        ValueError: as ``accuracy``; or not one token per scored prediction.
+        TypeError, ValueError: as ``accuracy``; or not one token per scored prediction.
     """
     expected = _expected_tokens(batch)
     if against is None:
@@ -96,13 +97,14 @@ def kl_divergence(
             without the intervention. By default the batch's targets, where those are log-probabilities.
 
     Raises:
+        TypeError: as ``accuracy``.
         ValueError: the batch scores nothing, the model cannot read it, or the reference has another shape.
     """
     if reference is None:
-        reference = batch.scored_targets
+        reference = _targets(batch)
         if not reference.is_floating_point():
             raise ValueError("the targets of the batch are tokens; pass reference=scored_logits(intact_model, batch)")
-    n_predictions = int(batch.scored.sum())
+    n_predictions = len(_targets(batch))
     if reference.ndim != 2 or len(reference) != n_predictions:
         raise ValueError(f"reference has shape {list(reference.shape)}; pass [{n_predictions}, d_vocab_out]")
     return _mean(_kl(*slice_) for slice_ in _predictions(model, batch, reference))
@@ -112,9 +114,10 @@ def scored_logits(model: Model, batch: Batch) -> Float[Tensor, "prediction d_voc
     """Compute the logits of every scored prediction, sequence after sequence, on the batch's device.
 
     Raises:
+        TypeError: as ``accuracy``.
         ValueError: the batch scores nothing, or the model cannot read it.
     """
-    return torch.cat([logits for logits, _ in _predictions(model, batch, batch.scored_targets)])
+    return torch.cat([logits for logits, _ in _predictions(model, batch, _targets(batch))])
 
 
 def prediction_table(model: Model, batch: Batch) -> pl.DataFrame:
@@ -127,7 +130,7 @@ def prediction_table(model: Model, batch: Batch) -> pl.DataFrame:
         ``right``, ``nats`` (cross-entropy) and ``logit_difference`` (right token less the strongest wrong one).
 
     Raises:
-        ValueError: as ``accuracy``.
+        TypeError, ValueError: as ``accuracy``.
     """
     expected = _expected_tokens(batch)
     parts = [
@@ -139,8 +142,18 @@ def prediction_table(model: Model, batch: Batch) -> pl.DataFrame:
     return pl.DataFrame({name: column.cpu().numpy() for name, column in zip(names, columns, strict=True)})
 
 
+def _targets(batch: Batch) -> Shaped[Tensor, "prediction ..."]:
+    """What is expected of every scored prediction; only a batch says it."""
+    if not isinstance(batch, Batch):
+        raise TypeError(
+            f"{type(batch).__name__} is no Batch, which says what predictions count: pass task.test_set(), or "
+            "Batch(tokens, scored), where scored is True at the positions whose next token is to be predicted"
+        )
+    return batch.scored_targets
+
+
 def _expected_tokens(batch: Batch) -> Int64[Tensor, " prediction"]:
-    expected = batch.scored_targets
+    expected = _targets(batch)
     if expected.is_floating_point():
         raise ValueError("the targets of the batch are numbers, of which none can be the most likely token")
     return expected
@@ -151,6 +164,8 @@ def _predictions(
     model: Model, batch: Batch, beside: Shaped[Tensor, "prediction ..."]
 ) -> Iterator[tuple[Float[Tensor, "prediction d_vocab_out"], Shaped[Tensor, "prediction ..."]]]:
     """Logits of the scored predictions slice by slice, with what belongs to each of them."""
+    if not callable(model):
+        raise TypeError(f"{type(model).__name__} makes no logits of tokens: pass a model, such as run.model")
     if not batch.scored.any():
         raise ValueError("no position of the batch is scored; a task's sample() and test_set() score at least one")
     # Nothing after the last scored position is read.

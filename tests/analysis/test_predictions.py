@@ -257,6 +257,17 @@ def test_a_batch_of_another_task_is_refused(measure) -> None:
         measure(model, DecimalAddition(2).test_set())
 
 
+@pytest.mark.parametrize("measure", [*TOKEN_MEASURES, scored_logits, kl_divergence])
+def test_what_is_no_batch_or_no_model_is_refused_with_what_to_pass(measure) -> None:
+    task = ModularAddition(p=7)
+    model, batch = build_model(task, ModelSpec(16), seed=0), task.test_set()
+    with pytest.raises(TypeError, match=r"Tensor is no Batch.*task\.test_set\(\), or Batch\(tokens, scored\)"):
+        measure(model, batch.tokens)
+    reference = {"reference": torch.zeros(len(batch), task.d_vocab)} if measure is kl_divergence else {}
+    with pytest.raises(TypeError, match=r"^ModelSpec makes no logits of tokens: pass a model, such as run\.model$"):
+        measure(ModelSpec(16), batch, **reference)
+
+
 def test_memory_stays_bounded_at_the_papers_width() -> None:
     seen: list[int] = []
     model = build_model(ModularAddition(p=13), ModelSpec(1024), seed=0)
