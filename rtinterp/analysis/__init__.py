@@ -2,63 +2,148 @@
 
 Each kind of analysis is a module:
 
+- ``ablations``: what stands in the place of what a head or an MLP writes.
 - ``attention``: where each head looks, and which head does a given job (paper, figure 2).
+- ``circuits``: what every subset of the heads and MLPs can do.
+- ``circuit_values``: Shapley values, interactions, minimal circuits and their completeness, from those values.
 - ``embedding_geometry``: the circles that modular arithmetic leaves in an embedding matrix (paper, figure 3).
 - ``explained_variance``: how few directions the residual stream occupies (paper, tables 4, 5 and 7).
 - ``generation``: what a language model writes (paper, figure 5).
 - ``imitation``: how much a target's predictions depend on what it reads (paper, figure 6).
 - ``intervals``: how far an accuracy can be trusted, over test rows and seeds.
+- ``interventions``: what a model would have said, had an activation been another.
 - ``modular_addition_circuits``: whether a model adds modulo p like a clock or like a pizza.
 - ``patching``: what a patch at each layer and position brings back.
 - ``predictions``: how good a model's predictions are, with or without an intervention.
+- ``subspaces``: what lies in a subspace of the residual stream, and how two compare.
+- ``subspace_finding``: principal and sensitive subspaces, and random ones as controls.
 
 Nothing here trains, plots, or reads or writes files.
 """
 
+from rtinterp.analysis.ablations import MeanAblation, Node, ResampleAblation, mean_ablation, node_writes, nodes_of
 from rtinterp.analysis.attention import attention_patterns, attention_score, best_head, pattern_table
+from rtinterp.analysis.circuit_values import (
+    incompleteness,
+    minimal_circuits,
+    most_disjoint,
+    node_minimality,
+    nodes_in,
+    pair_interactions,
+    shapley_values,
+)
+from rtinterp.analysis.circuits import subset_values
 from rtinterp.analysis.embedding_geometry import dominant_frequencies, residue_circles
 from rtinterp.analysis.explained_variance import positions_that_feed, residual_explained_variance
 from rtinterp.analysis.generation import complete
 from rtinterp.analysis.imitation import TargetStatistics, target_statistics
 from rtinterp.analysis.intervals import Interval, RowCount, bootstrap_median, count_rows, wilson
+from rtinterp.analysis.interventions import (
+    Intervention,
+    activations_at,
+    interchange,
+    intervene,
+    means_by_role,
+    project,
+    remove,
+    replace,
+    replace_by_role,
+    residual_sites,
+)
 from rtinterp.analysis.modular_addition_circuits import correct_logits, distance_irrelevance, gradient_symmetricity
 from rtinterp.analysis.patching import recovery_table
 from rtinterp.analysis.predictions import (
     accuracy,
     cross_entropy,
     exact_match,
+    is_right,
     kl_divergence,
     logit_difference,
+    margins,
+    nats,
     prediction_table,
     scored_logits,
+)
+from rtinterp.analysis.subspace_finding import (
+    coordinate_subspace,
+    principal_subspace,
+    random_subspace,
+    sensitive_subspace,
+    variance_matched_subspace,
+)
+from rtinterp.analysis.subspaces import (
+    Subspace,
+    expected_overlap,
+    orthonormal,
+    overlap,
+    principal_angles,
+    variance_share,
 )
 
 __all__ = [
     "Interval",
+    "Intervention",
+    "MeanAblation",
+    "Node",
+    "ResampleAblation",
     "RowCount",
+    "Subspace",
     "TargetStatistics",
     "accuracy",
+    "activations_at",
     "attention_patterns",
     "attention_score",
     "best_head",
     "bootstrap_median",
     "complete",
+    "coordinate_subspace",
     "correct_logits",
     "count_rows",
     "cross_entropy",
     "distance_irrelevance",
     "dominant_frequencies",
     "exact_match",
+    "expected_overlap",
     "gradient_symmetricity",
+    "incompleteness",
+    "interchange",
+    "intervene",
+    "is_right",
     "kl_divergence",
     "logit_difference",
+    "margins",
+    "mean_ablation",
+    "means_by_role",
+    "minimal_circuits",
+    "most_disjoint",
+    "nats",
+    "node_minimality",
+    "node_writes",
+    "nodes_in",
+    "nodes_of",
+    "orthonormal",
+    "overlap",
+    "pair_interactions",
     "pattern_table",
     "positions_that_feed",
     "prediction_table",
+    "principal_angles",
+    "principal_subspace",
+    "project",
+    "random_subspace",
     "recovery_table",
+    "remove",
+    "replace",
+    "replace_by_role",
     "residual_explained_variance",
+    "residual_sites",
     "residue_circles",
     "scored_logits",
+    "sensitive_subspace",
+    "shapley_values",
+    "subset_values",
     "target_statistics",
+    "variance_matched_subspace",
+    "variance_share",
     "wilson",
 ]

@@ -38,7 +38,7 @@ def accuracy(model: Model, batch: Batch) -> float:
         TypeError: tokens are given without what is scored in them, or a run instead of its model.
         ValueError: the batch scores nothing, its targets are not tokens, or the model cannot read or predict them.
     """
-    return _mean(_is_right(*slice_) for slice_ in _predictions(model, batch, _expected_tokens(batch)))
+    return _mean(is_right(*slice_) for slice_ in _predictions(model, batch, _expected_tokens(batch)))
 
 
 def exact_match(model: Model, batch: Batch) -> float:
@@ -50,7 +50,7 @@ def exact_match(model: Model, batch: Batch) -> float:
     Raises:
         TypeError, ValueError: as ``accuracy``.
     """
-    right = torch.cat([_is_right(*slice_) for slice_ in _predictions(model, batch, _expected_tokens(batch))])
+    right = torch.cat([is_right(*slice_) for slice_ in _predictions(model, batch, _expected_tokens(batch))])
     all_right = batch.scored.clone()
     all_right[batch.scored] = right
     return (all_right | ~batch.scored).all(dim=1)[batch.scored.any(dim=1)].double().mean().item()
@@ -62,7 +62,7 @@ def cross_entropy(model: Model, batch: Batch) -> float:
     Raises:
         TypeError, ValueError: as ``accuracy``.
     """
-    return _mean(_nats(*slice_) for slice_ in _predictions(model, batch, _expected_tokens(batch)))
+    return _mean(nats(*slice_) for slice_ in _predictions(model, batch, _expected_tokens(batch)))
 
 
 def logit_difference(model: Model, batch: Batch, against: Int64[Tensor, " prediction"] | None = None) -> float:
@@ -77,7 +77,7 @@ def logit_difference(model: Model, batch: Batch, against: Int64[Tensor, " predic
     """
     expected = _expected_tokens(batch)
     if against is None:
-        return _mean(_margins(*slice_) for slice_ in _predictions(model, batch, expected))
+        return _mean(margins(*slice_) for slice_ in _predictions(model, batch, expected))
     if against.shape != expected.shape:
         raise ValueError(
             f"against has shape {list(against.shape)}; pass one token for each of {len(expected)} predictions"
@@ -134,7 +134,7 @@ def prediction_table(model: Model, batch: Batch) -> pl.DataFrame:
     """
     expected = _expected_tokens(batch)
     parts = [
-        (logits.argmax(-1), _is_right(logits, target), _nats(logits, target), _margins(logits, target))
+        (logits.argmax(-1), is_right(logits, target), nats(logits, target), margins(logits, target))
         for logits, target in _predictions(model, batch, expected)
     ]
     names = ("sequence", "pos", "expected", "predicted", "right", "nats", "logit_difference")
@@ -204,22 +204,24 @@ def _check_fit(model: Model, batch: Batch, n_pos: int) -> None:
             raise ValueError(f"the {kind} of the batch are {span}, the model's 0 to {size - 1}; {advice}")
 
 
-def _is_right(
+def is_right(
     logits: Float[Tensor, "prediction d_vocab_out"], expected: Int64[Tensor, " prediction"]
 ) -> Bool[Tensor, " prediction"]:
+    """Tell of every prediction whether its most likely token is the expected one."""
     return logits.argmax(-1) == expected
 
 
-def _nats(
+def nats(
     logits: Float[Tensor, "prediction d_vocab_out"], expected: Int64[Tensor, " prediction"]
 ) -> Float[Tensor, " prediction"]:
+    """Compute the cross-entropy of every prediction, in nats."""
     return F.cross_entropy(logits, expected, reduction="none")
 
 
-def _margins(
+def margins(
     logits: Float[Tensor, "prediction d_vocab_out"], expected: Int64[Tensor, " prediction"]
 ) -> Float[Tensor, " prediction"]:
-    """The logit of the right token less that of the strongest wrong one."""
+    """Compute by how much the logit of every expected token exceeds that of the strongest wrong one."""
     right = expected[:, None]
     return (logits.gather(1, right) - logits.scatter(1, right, -torch.inf).amax(1, keepdim=True))[:, 0]
 

@@ -1,0 +1,237 @@
+"""Interventions: what a model would have said, had an activation been another.
+
+An ``Intervention`` changes the activation at one site, a hook point of the model, at chosen positions. A context
+manager puts some in place, and takes them away at its end, whatever happens in it::
+
+    subspace = principal_subspace(covariance, mean).first(20)
+    with intervene(model, project("blocks.0.hook_resid_post", subspace)):
+        accuracy(model, task.test_set())
+
+Where is a mask [batch pos], or a function from tokens to one, which also fits batches that run in slices, such as those
+of ``accuracy``: ``where=lambda tokens: task.roles(tokens) == VALUE``. What depends on the sequence, such as the sources
+of an interchange, must be of the batch that runs.
+
+Sites of a two-layer transformer, in the order of the forward pass: ``residual_sites``. Any other hook point whose
+activation has the shape [batch pos ... d] is a site too: ``"blocks.1.attn.hook_z"`` with ``heads``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from rtinterp.analysis.subspaces import Subspace
+
+if TYPE_CHECKING:
+    from rtinterp.models.hooked_model import HookedModel
+
+#: Positions: a mask, or a function from tokens to one; None for all.
+Where: TypeAlias = (
+    "Bool[Tensor, 'batch pos'] | Callable[[Int64[Tensor, 'batch pos']], Bool[Tensor, 'batch pos']] | None"
+)
+#: Makes the new activation of the old one and the tokens that the model reads.
+Edit: TypeAlias = "Callable[[Float[Tensor, 'batch pos *shape'], Int64[Tensor, 'batch pos']], Float[Tensor, '...']]"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Intervention:
+    """A change of the activation at one site.
+
+    Attributes:
+        site: the name of a hook point.
+        edit: called with the activation [batch pos ...] and the tokens [batch pos]; what it returns broadcasts to the
+            activation. It must not write into the activation.
+        where: the positions that change; None for all.
+        heads: the heads that change, where the site has an axis of them [batch pos head d_head]; None for all.
+    """
+
+    site: str
+    edit: Edit
+    where: Where = None
+    heads: tuple[int, ...] | None = None
+
+
+@contextlib.contextmanager
+def intervene(model: HookedModel, *interventions: Intervention) -> Iterator[HookedModel]:
+    """Let a model run with interventions, one after the other where they share a site; other hooks stay.
+
+    At the end, and after an exception, the model is as it was before.
+
+    Raises:
+        ValueError: the model has no such hook point; during a run: a mask, heads or an edited activation that do not
+            fit.
+    """
+    for intervention in interventions:
+        if intervention.site not in model.hook_dict:
+            near = [name for name in model.hook_dict if name.endswith(intervention.site.rsplit(".", 1)[-1])]
+            raise ValueError(
+                f"the model has no hook point {intervention.site!r}; "
+                + (f"such as: {', '.join(near[:4])}" if near else "model.hook_dict lists those it has")
+            )
+    read: list[Int64[Tensor, "batch pos"]] = []
+
+    def remember(_: object, arguments: tuple[Tensor, ...]) -> None:
+        read[:] = arguments[:1]
+
+    handle = model.embed.register_forward_pre_hook(remember)
+    hooks: list[Any] = [(one.site, _hook(one, read)) for one in interventions]
+    try:
+        with model.hooks(fwd_hooks=hooks):
+            yield model
+    finally:
+        handle.remove()
+
+
+def project(site: str, subspace: Subspace, where: Where = None) -> Intervention:
+    """Keep of an activation what lies in a subspace, and put the centre in the place of the rest: is it sufficient?"""
+    return Intervention(site, lambda h, _: subspace.to(h).project(h), where)
+
+
+def remove(site: str, subspace: Subspace, where: Where = None) -> Intervention:
+    """Put the centre in the place of what lies in a subspace: is it necessary?"""
+    return Intervention(site, lambda h, _: subspace.to(h).remove(h), where)
+
+
+def interchange(
+    site: str, subspace: Subspace, sources: Float[Tensor, "batch pos d_model"], where: Where = None
+) -> Intervention:
+    """Put what lies in a subspace of the activations of another batch, position by position, in place of the own.
+
+    Args:
+        sources: activations at the site, such as ``activations_at(model, other_tokens, site)``; of as many sequences
+            as run, and at least as many positions.
+    """
+    return Intervention(site, lambda h, _: subspace.to(h).interchange(h, _fitting(sources, h)), where)
+
+
+def replace(
+    site: str, values: Float[Tensor, "*batch d"] | float, where: Where = None, heads: tuple[int, ...] | None = None
+) -> Intervention:
+    """Put given values in the place of activations: zero, a mean, activations of another batch, an optimal constant.
+
+    Args:
+        values: a number, a vector for every position, or anything else that broadcasts to the activation.
+    """
+    return Intervention(site, lambda h, _: torch.as_tensor(values).to(h), where, heads)
+
+
+def replace_by_role(
+    site: str,
+    values: Float[Tensor, "role ..."],
+    roles: Callable[[Int64[Tensor, "batch pos"]], Int64[Tensor, "batch pos"]],
+    where: Where = None,
+    heads: tuple[int, ...] | None = None,
+) -> Intervention:
+    """Put in the place of an activation the value of the role that its position has.
+
+    Args:
+        values: one for each role, such as ``means_by_role`` of the site.
+        roles: the role of every position, from 0; such as ``task.roles``.
+    """
+    return Intervention(site, lambda h, tokens: values.to(h)[roles(tokens).to(h.device)], where, heads)
+
+
+def residual_sites(model: HookedModel) -> tuple[str, ...]:
+    """The hook points of the residual stream: the embedding, then after attention and after the MLP of every layer.
+
+    Of a recurrent model, the token embedding and the hidden states of every layer.
+    """
+    layers = range(model.cfg.n_layers)
+    if "layers.0.hook_hidden" in model.hook_dict:
+        return ("hook_embed", *(f"layers.{layer}.hook_hidden" for layer in layers))
+    after = (f"blocks.{layer}.hook_resid_{part}" for layer in layers for part in ("mid", "post"))
+    return ("blocks.0.hook_resid_pre", *after)
+
+
+@torch.no_grad()
+def activations_at(
+    model: HookedModel, tokens: Int64[Tensor, "batch pos"], site: str
+) -> Float[Tensor, "batch pos *shape"]:
+    """Compute the activations at one site, with the hooks that the model has.
+
+    Raises:
+        ValueError: the model has no such hook point, or it was not called.
+    """
+    if site not in model.hook_dict:
+        raise ValueError(f"the model has no hook point {site!r}; model.hook_dict lists those it has")
+    _, cache = model.run_with_cache(tokens, names_filter=site)
+    if site not in cache:
+        raise ValueError(f"{site} was not called; some hook points are called only after model.set_use_...(True)")
+    return cache[site]
+
+
+def means_by_role(
+    activations: Float[Tensor, "batch pos *shape"], roles: Int64[Tensor, "batch pos"], n_roles: int
+) -> Float[Tensor, "role ..."]:
+    """Average activations over the positions of each role; zero for a role that nothing has.
+
+    Raises:
+        ValueError: roles of another shape, or outside 0 .. n_roles - 1.
+    """
+    if roles.shape != activations.shape[:2]:
+        raise ValueError(f"roles have shape {list(roles.shape)}, the activations {list(activations.shape[:2])}")
+    if not 0 <= int(roles.min()) <= int(roles.max()) < n_roles:
+        raise ValueError(f"roles are {int(roles.min())} to {int(roles.max())}; with n_roles = {n_roles} they end below")
+    flat, index = activations.flatten(0, 1), roles.flatten().to(activations.device)
+    sums = flat.new_zeros(n_roles, *flat.shape[1:]).index_add_(0, index, flat)
+    counts = torch.bincount(index, minlength=n_roles).clamp(min=1)
+    return sums / counts.view(-1, *[1] * (flat.ndim - 1))
+
+
+def _hook(intervention: Intervention, read: list[Int64[Tensor, "batch pos"]]) -> Callable[..., Tensor]:
+    def change(activation: Tensor, hook: object) -> Tensor:
+        (tokens,) = read
+        edited = intervention.edit(activation, tokens)
+        try:
+            edited = edited.expand_as(activation)
+        except RuntimeError:
+            raise ValueError(
+                f"{intervention.site} has activations of shape {list(activation.shape)}, and the edit made "
+                f"{list(edited.shape)}: pass what is of the batch that runs"
+            ) from None
+        chosen = _chosen(intervention, activation, tokens)
+        return edited if chosen is None else torch.where(chosen, edited, activation)
+
+    return change
+
+
+def _chosen(
+    intervention: Intervention, activation: Float[Tensor, "batch pos *shape"], tokens: Int64[Tensor, "batch pos"]
+) -> Bool[Tensor, "batch pos *ones"] | None:
+    """Which numbers of the activation change, in a shape that broadcasts to it; None for all."""
+    where, heads, n_more = intervention.where, intervention.heads, activation.ndim - 2
+    chosen = None
+    if where is not None:
+        mask = (where(tokens) if callable(where) else where).to(activation.device)
+        if mask.dtype != torch.bool or mask.shape != activation.shape[:2]:
+            raise ValueError(
+                f"where is of shape {list(mask.shape)} and {mask.dtype}; {intervention.site} needs truth values "
+                f"{list(activation.shape[:2])}: pass a function of the tokens for batches that run in slices"
+            )
+        chosen = mask.view(*mask.shape, *[1] * n_more)
+    if heads is not None:
+        if n_more != 2 or not all(0 <= head < activation.shape[2] for head in heads):
+            raise ValueError(
+                f"heads={heads}: {intervention.site} has activations of shape {list(activation.shape)}; choose a site "
+                "[batch pos head d_head], such as blocks.0.attn.hook_z, and heads that it has"
+            )
+        of_heads = torch.zeros(activation.shape[2], 1, dtype=torch.bool, device=activation.device)
+        of_heads[list(heads)] = True
+        chosen = of_heads if chosen is None else chosen & of_heads
+    return chosen
+
+
+def _fitting(sources: Tensor, activation: Tensor) -> Tensor:
+    """The sources of the positions that run."""
+    if len(sources) != len(activation) or sources.shape[1] < activation.shape[1]:
+        raise ValueError(
+            f"sources are of shape {list(sources.shape)}, what runs of {list(activation.shape)}: an interchange needs "
+            "the same sequences, so pass as many as run at once"
+        )
+    return sources[:, : activation.shape[1]].to(activation)
