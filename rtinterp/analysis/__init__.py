@@ -12,6 +12,7 @@ Each kind of analysis is a module:
 - ``imitation``: how much a target's predictions depend on what it reads (paper, figure 6).
 - ``intervals``: how far an accuracy can be trusted, over test rows and seeds.
 - ``interventions``: what a model would have said, had an activation been another.
+- ``labelled_rows``: how accuracy differs between kinds of test rows.
 - ``modular_addition_circuits``: whether a model adds modulo p like a clock or like a pizza.
 - ``patching``: what a patch at each layer and position brings back.
 - ``predictions``: how good a model's predictions are, with or without an intervention.
@@ -50,6 +51,7 @@ from rtinterp.analysis.interventions import (
     replace_by_role,
     residual_sites,
 )
+from rtinterp.analysis.labelled_rows import accuracy_by_label
 from rtinterp.analysis.modular_addition_circuits import correct_logits, distance_irrelevance, gradient_symmetricity
 from rtinterp.analysis.patching import recovery_table
 from rtinterp.analysis.predictions import (
@@ -91,6 +93,7 @@ __all__ = [
     "TargetStatistics",
     "accuracy",
     "activations_at",
+    "accuracy_by_label",
     "attention_patterns",
     "attention_score",
     "best_head",

@@ -58,6 +58,8 @@ RUNS: dict[str, set[Kind]] = {
     ),
     "memorization": expected(MEMORIZATION, transformers(12), BOTH),
     "table4": expected(TASKS, transformers(24), BOTH) | expected(MEMORIZATION, transformers(12), BOTH),
+    "parentheses_lengths": expected([BALANCE], transformers(24, 8), BOTH)
+    | expected([BALANCE], [("lstm", 2, 24)], ["all"]),
     "figure7": expected(TASKS, transformers(8, 16, 24), BOTH),
     "table7": expected(TASKS[1:], transformers(16), BOTH),
     "table9": expected(TASKS[1:], [*transformers(16), ("linearised transformer", 2, 16)], ["all"]),

@@ -3,7 +3,7 @@
 - ``grid``: the paper's experiments: which runs each needs.
 - ``scales``: task sizes, widths and budgets.
 - ``published``, ``comparison`` and ``claims``: the paper's numbers and claims, and how they stand beside ours.
-- ``figure*`` and ``table*``: a module for each figure and table, under the paper's own number.
+- ``figure*`` and ``table*``: a module for each figure and table, under the paper's own number if it has one.
 """
 
 from rtinterp.figures.paper import Paper
@@ -15,6 +15,7 @@ from rtinterp.papers.random_transformers import (
     figure6_imitation,
     figure7_width,
     figure8_memorization,
+    figure_parentheses_lengths,
     table1_accuracy,
     table2_subsets,
     table3_memorization,
@@ -38,6 +39,7 @@ FIGURES = {
         table4_explained_variance,
         table2_subsets,
         figure7_width,
+        figure_parentheses_lengths,
         table7_explained_variance,
         table3_memorization,
         figure8_memorization,

@@ -11,7 +11,7 @@ from rtinterp.models.regimes import Trainable
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.papers.random_transformers.budgets import Scale, TaskBudget
 from rtinterp.papers.random_transformers.scales import MEMORIZATION_IN_TEXT
-from rtinterp.tasks import Corpus, DecimalAddition, ModularAddition, NeedleInAHaystack
+from rtinterp.tasks import Corpus, DecimalAddition, ModularAddition, NeedleInAHaystack, ParenthesisBalancing
 from rtinterp.training.spec import RunSpec
 
 #: The random transformer and the fully trained ("normal") one.
@@ -143,6 +143,13 @@ def table9(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
     ]
 
 
+def parentheses_lengths(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
+    """List the models that balance parentheses, whose accuracy is told by the length of the string."""
+    budget, seeds = scale.budget_of(ParenthesisBalancing), scale.seeds(n_seeds)
+    transformers = _of_widths(budget.wide, budget.narrow, lambda d, t: budget.runs(d, t, seeds))
+    return [*transformers, *budget.runs(RecurrentSpec(budget.wide), "all", seeds)]
+
+
 def _wide(budget: TaskBudget, seeds: Sequence[int]) -> list[RunSpec]:
     return [run for trainable in RANDOM_AND_NORMAL for run in budget.runs(budget.wide, trainable, seeds)]
 
@@ -163,6 +170,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "figure2": figure2,
     "table1": table1,
     "table4": table4,
+    "parentheses_lengths": parentheses_lengths,
     "table2": table2,
     "figure7": figure7,
     "table7": table7,
