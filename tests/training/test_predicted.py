@@ -24,7 +24,10 @@ def trained(task: Task, body: Body) -> Run:
     """A run whose embeddings, loud and random, make it predict different things."""
     (run,) = train_stack([RunSpec(task, body, TRAINING)], torch.device("cpu"), progress=False)
     generator = torch.Generator().manual_seed(0)
-    loud = {name: torch.randn(tensor.shape, generator=generator) for name, tensor in run.trained.items()}
+    loud = {
+        name: 5 * torch.randn(tensor.shape, generator=generator) if tensor.ndim > 1 else torch.zeros_like(tensor)
+        for name, tensor in run.trained.items()
+    }
     return dataclasses.replace(run, trained=loud)
 
 
