@@ -7,11 +7,13 @@ import contextlib
 import difflib
 import importlib
 import keyword
+import shutil
 import signal
 import sys
+import textwrap
 import threading
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 COMMANDS = {
     "train": "train one model, or several seeds of it, and store the runs",
@@ -23,6 +25,7 @@ COMMANDS = {
     "sweep": "train the runs of experiments under a time limit, or say what they would cost",
     "figures": "draw figures and tables, training what they need",
 }
+NAME_WIDTH = 8
 #: As argparse ends.
 WRONG_COMMAND_LINE = 2
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -36,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="rtinterp",
         description="Train random transformers in their embeddings alone, and open them up.",
-        epilog="commands:\n" + "\n".join(f"  {name:8} {text}" for name, text in COMMANDS.items()),
+        epilog="commands:\n" + listing(COMMANDS, NAME_WIDTH),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", metavar="COMMAND", nargs="?", help="one of those below; COMMAND --help tells more")
@@ -105,6 +108,15 @@ def _plain_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"rtinterp: {message}", file=sys.stderr)
         yield
+
+
+def listing(told: Mapping[str, str], name_width: int) -> str:
+    """List names and what they are; what the terminal has no room for goes on below itself."""
+    width, indent = shutil.get_terminal_size().columns, " " * (name_width + 3)
+    return "\n".join(
+        textwrap.fill(text, width, initial_indent=f"  {name:{name_width}} ", subsequent_indent=indent)
+        for name, text in told.items()
+    )
 
 
 def unknown(kind: str, name: str, known: Collection[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
-from rtinterp.cli import unknown
+from rtinterp.cli import listing, unknown
 from rtinterp.cli.options import run_command
 from rtinterp.models.bodies import BODIES
 from rtinterp.models.body import Body
@@ -29,6 +29,7 @@ from rtinterp.training.spec import RunSpec, TrainSpec
 PROGRAM = "rtinterp train"
 #: Takes a task's place.
 FROM_SPEC = "spec"
+NAME_WIDTH = 22
 #: What --body calls a recurrent body.
 CELLS = get_args(Cell)
 
@@ -38,8 +39,9 @@ def main(arguments: Sequence[str]) -> None:
         prog=PROGRAM,
         description="Train one model, or several seeds of it, and store the runs.",
         epilog="tasks:\n"
-        + "\n".join(f"  {name:22} {_summary(task)}" for name, task in TASKS.items())
-        + f"\n\nor, instead of a task:\n  {FROM_SPEC:22} {_summary(train_specs)}",
+        + listing({name: _summary(task) for name, task in TASKS.items()}, NAME_WIDTH)
+        + "\n\nor, instead of a task:\n"
+        + listing({FROM_SPEC: _summary(train_specs)}, NAME_WIDTH),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("task", metavar="TASK", help="one of the tasks below; TASK --help tells its options")

@@ -51,3 +51,15 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
     assert main([]) == 2
     said = capsys.readouterr().err
     assert all(f"\n  {name} " in said for name in COMMANDS)
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("words", [[], ["train"]], ids=["rtinterp", "train"])
+def test_lists_fit_the_terminal(
+    words: list[str], columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = help_of(words, capsys).splitlines()
+    assert max(map(len, lines)) <= columns
+    names = COMMANDS if not words else TASKS
+    assert all(any(line.startswith(f"  {name} ") for line in lines) for name in names)
