@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +31,8 @@ SHORT_NAMES = {
     "loss": "test_loss",
     "accuracy": "test_accuracy",
 }
+#: What is called otherwise as an option.
+SHORT_OPTIONS = {"d_model": "width"}
 COLUMNS = (*FAILURE_SCHEMA, *SHORT_NAMES)
 DEFAULT_ORDER = ("task", "task_parameters", "body", "d_model", "trainable", "seed")
 
@@ -41,6 +44,7 @@ def list_runs(
     trainable: str | None = None,
     seed: Annotated[tuple[int, ...], tyro.conf.arg(metavar="SEED...")] = (),
     body: str | None = None,
+    where: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE...")] = (),
     min_accuracy: float | None = None,
     max_accuracy: float | None = None,
     sort: Annotated[str | None, tyro.conf.arg(metavar="COLUMN")] = None,
@@ -58,6 +62,8 @@ def list_runs(
         seed: only runs of these seeds.
         body: only runs of this kind of model: transformer, linearised transformer, lstm, rnn or what a body of one's
             own is called.
+        where: only runs of which this holds, of any option of their task, model or training, such as p=79 n_layers=2;
+            several values of a name are alternatives.
         min_accuracy: only runs with at least this test accuracy, from 0 to 1; none whose task has no accuracy.
         max_accuracy: only runs with at most this test accuracy.
         sort: column to sort by, such as accuracy, loss, width, seed, duration_seconds or finished_at.
@@ -70,7 +76,8 @@ def list_runs(
         raise ValueError(unknown("column", sort, COLUMNS))
     given = {"task": task, "d_model": width, "trainable": trainable, "seed": seed, "body": body}
     store = RunStore(runs)
-    table, unfinished = _read(store, {name: value for name, value in given.items() if value not in (None, ())})
+    described = {name: value for name, value in given.items() if value not in (None, ())}
+    table, unfinished = _read(store, described | _fields(where, described))
     measured = pl.col("test_accuracy")
     limits = [
         None if min_accuracy is None else measured >= min_accuracy,
@@ -89,6 +96,25 @@ def list_runs(
     else:
         print(f"no finished runs in {runs}" + ("" if runs.is_dir() else ", which does not exist"))
     print_unfinished(unfinished)
+
+
+def _fields(where: Sequence[str], described: Mapping[str, object]) -> dict[str, list[object]]:
+    """The values of each name, as JSON writes them; what is no JSON is a text."""
+    fields: dict[str, list[object]] = {}
+    for words in where:
+        name, equals, text = words.partition("=")
+        # As options are typed, and as Python knows them.
+        name = name.replace("-", "_")
+        if not equals or not text:
+            raise ValueError(f"--where {words}: write NAME=VALUE, such as p=79")
+        if name in described:
+            raise ValueError(f"--where {words}: --{SHORT_OPTIONS.get(name, name)} says it already")
+        try:
+            value = json.loads(text.lower() if text in ("True", "False") else text)
+        except ValueError:
+            value = text
+        fields.setdefault(name, []).append(tuple(value) if isinstance(value, list) else value)
+    return fields
 
 
 def _read(store: RunStore, wanted: Mapping[str, object]) -> tuple[pl.DataFrame, list[UnfinishedRun]]:
