@@ -8,6 +8,7 @@ Each kind of analysis is a module:
 - ``circuit_values``: Shapley values, interactions, minimal circuits and their completeness, from those values.
 - ``embedding_geometry``: the circles that modular arithmetic leaves in an embedding matrix (paper, figure 3).
 - ``explained_variance``: how few directions the residual stream occupies (paper, tables 4, 5 and 7).
+- ``fourier``: which frequencies a model adds modulo p with: restricted and excluded loss.
 - ``generation``: what a language model writes (paper, figure 5).
 - ``imitation``: how much a target's predictions depend on what it reads (paper, figure 6).
 - ``intervals``: how far an accuracy can be trusted, over test rows and seeds.
@@ -36,6 +37,14 @@ from rtinterp.analysis.circuit_values import (
 from rtinterp.analysis.circuits import subset_values
 from rtinterp.analysis.embedding_geometry import dominant_frequencies, residue_circles
 from rtinterp.analysis.explained_variance import positions_that_feed, residual_explained_variance
+from rtinterp.analysis.fourier import (
+    excluded_logits,
+    frequency_loss_table,
+    key_frequencies,
+    logits_of_all_pairs,
+    restricted_logits,
+    sum_frequency_power,
+)
 from rtinterp.analysis.generation import complete
 from rtinterp.analysis.imitation import TargetStatistics, target_statistics
 from rtinterp.analysis.intervals import Interval, RowCount, bootstrap_median, count_rows, wilson
@@ -106,14 +115,18 @@ __all__ = [
     "distance_irrelevance",
     "dominant_frequencies",
     "exact_match",
+    "excluded_logits",
     "expected_overlap",
+    "frequency_loss_table",
     "gradient_symmetricity",
     "incompleteness",
     "interchange",
     "intervene",
     "is_right",
+    "key_frequencies",
     "kl_divergence",
     "logit_difference",
+    "logits_of_all_pairs",
     "margins",
     "mean_ablation",
     "means_by_role",
@@ -141,10 +154,12 @@ __all__ = [
     "residual_explained_variance",
     "residual_sites",
     "residue_circles",
+    "restricted_logits",
     "scored_logits",
     "sensitive_subspace",
     "shapley_values",
     "subset_values",
+    "sum_frequency_power",
     "target_statistics",
     "variance_matched_subspace",
     "variance_share",
