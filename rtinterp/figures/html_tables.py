@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 
 import plotly.graph_objects as go
 
+#: What ends a line of prose, for plotly, which does not; in other cells, a break stands beside smaller print.
+_SOFT_BREAK = r"(?<!>)<br>(?!<)"
 #: The tags that plotly knows and ``rtinterp.figures.style`` writes; all else is text.
 _TAG = r"/?(?:b|i|sub|sup)>|br>|span style='[\w:;#. -]*'>|/span>"
 
@@ -40,7 +42,7 @@ def table_of(drawing: go.Figure, label: str) -> str | None:
     columns = trace["cells"]["values"]
     if not all(isinstance(cell, str) for column in columns for cell in column):
         return None
-    rows = ([markup(cell) for cell in row] for row in zip(*columns, strict=True))
+    rows = ([markup(re.sub(_SOFT_BREAK, " ", cell)) for cell in row] for row in zip(*columns, strict=True))
     return html_table([markup(cell) for cell in trace["header"]["values"]], rows, label)
 
 

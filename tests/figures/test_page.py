@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 from shipped_page import write_shipped_page
 
-from rtinterp.figures import Figure, Paper
+from rtinterp.figures import Figure, Paper, style
+from rtinterp.figures.html_tables import table_of
 from rtinterp.figures.pages import Drawn, write_index
 from rtinterp.papers.random_transformers import FIGURES, PAPER
 
@@ -124,7 +125,8 @@ def test_tables_are_html_and_plots_have_no_width_of_their_own(page: Page) -> Non
             assert "title" not in layout, "the page has it"
             assert layout["autosize"]
     described = page.find("div", **{"class": "plot"})
-    assert all(one["role"] == "img" and one["aria-label"].startswith("Figure") for one in described)
+    titles = tuple(figure.title for figure in FIGURES.values())
+    assert all(one["role"] == "img" and one["aria-label"].startswith(titles) for one in described)
 
 
 def test_what_a_table_lists_is_all_there(page: Page) -> None:
@@ -136,6 +138,14 @@ def test_what_a_table_lists_is_all_there(page: Page) -> None:
         "Modular addition199 tokens, 5 positions", "2, 1024", "203,776", "5,120", "203,776", "25,194,496", "412,672",
         "25,607,168", "1.6%",
     ]  # fmt: skip
+
+
+def test_the_page_breaks_the_lines_of_prose_itself() -> None:
+    cell = "Once upon<br>a time" + style.small("there was") + "<br><b>an end</b>"
+    written = table_of(style.table_figure(["held-out<br>prompt"], [[cell]], [1]), "Stories")
+    assert written is not None
+    assert f'scope="row">{cell.replace("upon<br>a", "upon a")}</th>' in written
+    assert 'scope="col"><b>held-out<br>prompt</b></th>' in written
 
 
 def test_the_page_works_offline(page: Page, path: Path) -> None:
