@@ -3,6 +3,7 @@
 Each kind of analysis is a module:
 
 - ``ablations``: what stands in the place of what a head or an MLP writes.
+- ``alignment``: whether a subspace holds a variable of the task: interchange accuracy, and a learned subspace.
 - ``attention``: where each head looks, and which head does a given job (paper, figure 2).
 - ``circuits``: what every subset of the heads and MLPs can do.
 - ``circuit_values``: Shapley values, interactions, minimal circuits and their completeness, from those values.
@@ -24,6 +25,7 @@ Nothing here trains, plots, or reads or writes files.
 """
 
 from rtinterp.analysis.ablations import MeanAblation, Node, ResampleAblation, mean_ablation, node_writes, nodes_of
+from rtinterp.analysis.alignment import interchange_accuracy, learned_subspace
 from rtinterp.analysis.attention import attention_patterns, attention_score, best_head, pattern_table
 from rtinterp.analysis.circuit_values import (
     incompleteness,
@@ -101,8 +103,8 @@ __all__ = [
     "Subspace",
     "TargetStatistics",
     "accuracy",
-    "activations_at",
     "accuracy_by_label",
+    "activations_at",
     "attention_patterns",
     "attention_score",
     "best_head",
@@ -121,10 +123,12 @@ __all__ = [
     "gradient_symmetricity",
     "incompleteness",
     "interchange",
+    "interchange_accuracy",
     "intervene",
     "is_right",
     "key_frequencies",
     "kl_divergence",
+    "learned_subspace",
     "logit_difference",
     "logits_of_all_pairs",
     "margins",
