@@ -63,7 +63,16 @@ from rtinterp.analysis.interventions import (
     residual_sites,
 )
 from rtinterp.analysis.labelled_rows import accuracy_by_label
-from rtinterp.analysis.modular_addition_circuits import correct_logits, distance_irrelevance, gradient_symmetricity
+from rtinterp.analysis.modular_addition_circuits import (
+    Estimate,
+    bootstrap,
+    correct_logits,
+    correct_logits_at,
+    distance_irrelevance,
+    gradient_cosines,
+    gradient_symmetricity,
+    irrelevance_of,
+)
 from rtinterp.analysis.patching import recovery_table
 from rtinterp.analysis.predictions import (
     accuracy,
@@ -94,6 +103,7 @@ from rtinterp.analysis.subspaces import (
 )
 
 __all__ = [
+    "Estimate",
     "Interval",
     "Intervention",
     "MeanAblation",
@@ -108,10 +118,12 @@ __all__ = [
     "attention_patterns",
     "attention_score",
     "best_head",
+    "bootstrap",
     "bootstrap_median",
     "complete",
     "coordinate_subspace",
     "correct_logits",
+    "correct_logits_at",
     "count_rows",
     "cross_entropy",
     "distance_irrelevance",
@@ -120,11 +132,13 @@ __all__ = [
     "excluded_logits",
     "expected_overlap",
     "frequency_loss_table",
+    "gradient_cosines",
     "gradient_symmetricity",
     "incompleteness",
     "interchange",
     "interchange_accuracy",
     "intervene",
+    "irrelevance_of",
     "is_right",
     "key_frequencies",
     "kl_divergence",

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from rtinterp.analysis import correct_logits, distance_irrelevance, gradient_symmetricity
+from rtinterp.analysis import (
+    bootstrap,
+    correct_logits,
+    correct_logits_at,
+    distance_irrelevance,
+    gradient_cosines,
+    gradient_symmetricity,
+    irrelevance_of,
+)
 from rtinterp.analysis import modular_addition_circuits as circuits
 from rtinterp.models.build import build_model
 from rtinterp.models.transformer.spec import ModelSpec
@@ -182,3 +190,41 @@ def test_bad_input_is_refused(tiny_model):
         distance_irrelevance(table.log())
     with pytest.raises(ValueError, match="all logits equal 1"):
         distance_irrelevance(torch.ones(3, 3))
+
+
+def test_correct_logits_at_some_distances_are_those_of_the_table(tiny_model):
+    table, distances = correct_logits(tiny_model, TASK), torch.tensor([3, 0, 10])
+    at = correct_logits_at(tiny_model, TASK, distances)
+    for row, distance in zip(at, distances.tolist(), strict=True):
+        expected = torch.stack([table[a, (a - distance) % P] for a in range(P)])
+        torch.testing.assert_close(row, expected)
+
+
+def test_irrelevance_from_all_distances_is_distance_irrelevance(tiny_model):
+    at = correct_logits_at(tiny_model, TASK, torch.arange(P)).double()
+    assert irrelevance_of(at).item() == pytest.approx(distance_irrelevance(correct_logits(tiny_model, TASK)), abs=1e-6)
+
+
+def test_symmetricity_is_the_mean_of_the_cosines(tiny_model):
+    cosines = gradient_cosines(tiny_model, TASK, seeded(3), 50)
+    assert cosines.shape == (50,)
+    assert gradient_symmetricity(tiny_model, TASK, seeded(3), 50) == pytest.approx(cosines.mean().item())
+
+
+def test_bootstrap_intervals_have_the_width_of_the_standard_error_and_hold_the_truth():
+    """The mean of n draws with standard deviation 2 lies within 1.96 * 2 / sqrt(n) of 5 in 95 % of all samples."""
+    n, samples = 400, gaussian(60, 400, seed=1) * 2 + 5
+    found = [bootstrap(sample, torch.mean, seeded(number)) for number, sample in enumerate(samples)]
+    assert found[0].value == pytest.approx(samples[0].mean().item())
+    widths = [one.high - one.low for one in found]
+    assert np.mean(widths) == pytest.approx(2 * 1.96 * 2 / math.sqrt(n), rel=0.05)
+    assert 52 <= sum(one.low <= 5 <= one.high for one in found) <= 60
+    assert bootstrap(samples[0], torch.mean, seeded(0)) == found[0]
+
+
+def test_bootstrap_draws_whole_units():
+    """Two distances of another spread each: resamples have one or both."""
+    by_distance = torch.tensor([[0.0, 0.0, 0.0, 0.0], [-1.0, 1.0, -1.0, 1.0]], dtype=torch.float64)
+    found = bootstrap(by_distance[[0, 1] * 20], irrelevance_of, seeded(0))
+    assert found.value == pytest.approx(0.5 / math.sqrt(0.5))
+    assert found.low < found.value < found.high < 1

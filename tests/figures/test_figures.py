@@ -10,6 +10,7 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
+from rtinterp.analysis import correct_logits, distance_irrelevance, gradient_symmetricity
 from rtinterp.figures.figure import run_columns
 from rtinterp.models.build import build_model
 from rtinterp.models.parameters import TOKEN_EMBEDDING
@@ -74,6 +75,37 @@ def test_figure_3_coordinates_are_principal_components(runs_of) -> None:
         for axis in ("x", "y"):
             column = expected[:, panel[f"component_{axis}"][0] - 1]
             assert abs(panel[axis].to_numpy()) == pytest.approx(abs(column), abs=1e-5)
+
+
+def test_figure_3_measures_the_circuit_of_each_run_and_says_what_it_is_like(runs_of) -> None:
+    runs = runs_of("figure3_embeddings")
+    table = figure3_embeddings.compute(runs)
+    for run, of_run in zip(runs, table.partition_by("seed", maintain_order=True), strict=True):
+        (row,) = of_run.select("^gradient_.*$", "^distance_.*$", "n_triples", "n_distances").unique().to_dicts()
+        irrelevance = distance_irrelevance(correct_logits(run.model, run.spec.task))
+        assert row["distance_irrelevance"] == pytest.approx(irrelevance, abs=1e-6), "13 distances are all of them"
+        assert row["n_distances"] == 13
+        assert row["n_triples"] == figure3_embeddings.N_TRIPLES
+        few = gradient_symmetricity(run.model, run.spec.task, torch.Generator().manual_seed(8), 300)
+        assert row["gradient_symmetricity"] == pytest.approx(few, abs=0.1)
+        for name in ("gradient_symmetricity", "distance_irrelevance"):
+            assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
+
+
+@pytest.mark.parametrize(("measures", "like"), [((0.3, 0.9), "clock"), ((0.95, 0.3), "pizza")])
+def test_figure_3_compares_with_the_reference_and_does_without_intervals(runs_of, measures, like) -> None:
+    """Tables of earlier drawings have no intervals, or have them in some of their rows."""
+    names = ("gradient_symmetricity", "distance_irrelevance")
+    table = figure3_embeddings.compute(runs_of("figure3_embeddings")).with_columns(
+        **{name: pl.lit(value) for name, value in zip(names, measures, strict=True)}
+    )
+    of_second = pl.when(pl.col("seed") == 1)
+    some = table.with_columns(of_second.then(pl.col("^.*_(low|high)$")).name.keep())
+    for older in (table.drop("^.*_(low|high)$"), some):
+        title = figure3_embeddings.plot(older).layout.title.text
+        assert f"2 of 2 {like}-like" in title
+        assert "a clock 0.33 and 0.85, a pizza 0.99 and 0.17; the paper prints 0.88 and 0.88" in title
+        assert f"gradient symmetricity {measures[0]:.2f}, {measures[0]:.2f}" in title
 
 
 def head_scores(task: NeedleInAHaystack, model, n_sequences: int) -> dict[str, list[float]]:

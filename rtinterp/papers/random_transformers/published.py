@@ -83,6 +83,18 @@ CIRCUIT_MEASURES = {
     "distance_irrelevance": _quoted(0.88, "modular addition"),
 }
 
+#: What the two circuits have by the same measures, in that paper.
+CIRCUITS: dict[str, dict[str, Published]] = {
+    "clock": {
+        "gradient_symmetricity": _quoted(0.33, "arXiv 2306.17844"),
+        "distance_irrelevance": _quoted(0.85, "arXiv 2306.17844"),
+    },
+    "pizza": {
+        "gradient_symmetricity": _quoted(0.99, "arXiv 2306.17844"),
+        "distance_irrelevance": _quoted(0.17, "arXiv 2306.17844"),
+    },
+}
+
 #: Nats per token: of the best fully trained model, and of the random one of width 512, of which two layers did best.
 LANGUAGE_LOSS: dict[Trainable, Published] = {
     "embeddings": _quoted(2.64, "figure 4"),
