@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import plotly.graph_objects as go
 import polars as pl
 
-from rtinterp.figures import style
+from rtinterp.figures import certainty, style
 from rtinterp.figures.figure import run_columns
 from rtinterp.tasks import Task
 from rtinterp.training.run import Run
@@ -15,20 +16,51 @@ from rtinterp.training.run import Run
 TABLE_WIDTH = 1080
 #: Relative widths of the columns.
 TASK_COLUMN, MODEL_COLUMN, FLOOR_COLUMN = 1.9, 1.0, 1.8
+#: The floor that is guessing where a task has it; of others, the lowest floor is.
+CHANCE = "chance"
+
+#: What a paper says of a model of its own size, told by the columns of a run; None where it says nothing of it.
+Said: TypeAlias = Callable[[Mapping[str, Any]], "float | str | None"]
+
+
+class Part(NamedTuple):
+    """A second row of a task: a share of other trials than its scored predictions.
+
+    Attributes:
+        title: what is counted, after the name of the task.
+        described: what that is, in a smaller line.
+        column: the share of them that are right; null where a task has none.
+        n_rows: the column that has the number of independent rows.
+        floor: what guessing earns, in [0, 1], if that is known.
+    """
+
+    title: str
+    described: str
+    column: str
+    n_rows: str
+    floor: float | None = None
 
 
 def accuracies(runs: Sequence[Run]) -> pl.DataFrame:
-    """Make one row per run, with the task's floors beside its accuracy; accuracies are in [0, 1]."""
+    """Make one row per run: accuracy, test rows and the task's floors; accuracies are in [0, 1].
+
+    ``n_test_rows`` counts distinct test sequences, ``n_effective_rows`` as how many equally frequent ones they count.
+    """
     return pl.DataFrame(
-        [{**run_columns(run), "test_accuracy": run.test_accuracy, **floor_columns(run.spec.task)} for run in runs]
+        [{**run_columns(run), "test_accuracy": run.test_accuracy, **columns_of(run.spec.task)} for run in runs]
     )
 
 
+def columns_of(task: Task) -> dict[str, str | int | float]:
+    """Return what an accuracy on a task is judged by: test rows and floors."""
+    return {**certainty.row_columns(task), **floor_columns(task)}
+
+
 def floor_columns(task: Task) -> dict[str, str | float]:
-    """Return the lowest floor, which is what guessing earns, and the best heuristic."""
+    """Return what guessing earns, and the best heuristic."""
     floors = task.floors()
     heuristic = max(floors, key=floors.__getitem__)
-    guess = min(floors, key=floors.__getitem__)
+    guess = CHANCE if CHANCE in floors else min(floors, key=floors.__getitem__)
     return {
         "floor": guess,
         "floor_accuracy": floors[guess],
@@ -38,58 +70,68 @@ def floor_columns(task: Task) -> dict[str, str | float]:
 
 
 def accuracy_table(
-    title: str, table: pl.DataFrame, columns: Mapping[str, pl.Expr], paper: str = "", note: str = ""
+    title: str,
+    table: pl.DataFrame,
+    columns: Mapping[str, pl.Expr],
+    *,
+    said: Said | None = None,
+    parts_of: Callable[[pl.DataFrame], Sequence[Part]] = lambda of_task: (),
+    note: str = "",
 ) -> go.Figure:
     """Draw a table of accuracies in %.
 
     Args:
         columns: header of each column of models, and which rows of the table belong to it.
-        paper: column with what the paper says of the same cell, if there is one.
+        said: what the paper says of the models of a cell, which are all of one kind.
+        parts_of: further rows of a task, by the rows of the table that are of it.
         note: last line of the subtitle.
     """
     rows = []
     for of_task in table.partition_by("task", maintain_order=True):
-        rows.append(task_row(of_task, columns, paper))
-        if "n_scored" in table.columns and of_task["n_scored"][0] > 1:
-            rows.append(exact_match_row(of_task, columns))
+        rows.append(task_row(of_task, columns, said))
+        rows += (part_row(of_task, columns, part) for part in parts_of(of_task))
     widths = [TASK_COLUMN, *[MODEL_COLUMN] * len(columns), FLOOR_COLUMN]
     figure = style.table_figure(["task", *columns, "guessing,<br>best heuristic"], rows, widths)
-    subtitle = style.subtitle(table) + (f"<br>{note}" if note else "")
+    subtitle = "<br>".join(filter(None, [style.subtitle(table), certainty.note(table), note]))
     return style.finish_table_with(figure, title, subtitle, width=TABLE_WIDTH, n_rows=len(rows))
 
 
-def task_row(table: pl.DataFrame, columns: Mapping[str, pl.Expr], paper: str) -> list[str]:
+def task_row(table: pl.DataFrame, columns: Mapping[str, pl.Expr], said: Said | None) -> list[str]:
     """Write the cells of one task."""
     models = [table.filter(rows) for rows in columns.values()]
-    cells = [_accuracy_cell(runs["test_accuracy"]) + _paper_line(runs, paper) for runs in models]
+    cells = [
+        certainty.cell(runs, mark=certainty.mark(runs, certainty.interval_of(runs))) + _paper_line(runs, said)
+        for runs in models
+    ]
     return [_task_cell(table), *cells, _floor_cell(table)]
 
 
-def exact_match_row(table: pl.DataFrame, columns: Mapping[str, pl.Expr]) -> list[str]:
-    """Write the cells of a task that scores several predictions of a sequence, if all of them are to be right."""
-    label = style.task_title(table["task"][0]) + ", exact match"
-    scored = style.small(f"all {table['n_scored'][0]} scored predictions right")
-    return [label + scored, *(_accuracy_cell(table.filter(rows)["exact_match"]) for rows in columns.values()), ""]
-
-
-def _accuracy_cell(accuracies: pl.Series) -> str:
-    return "" if accuracies.is_empty() else style.median_and_range(accuracies)
+def part_row(table: pl.DataFrame, columns: Mapping[str, pl.Expr], part: Part) -> list[str]:
+    """Write the cells of a part of a task."""
+    cells = []
+    for rows in columns.values():
+        runs = table.filter(rows, pl.col(part.column).is_not_null())
+        interval = certainty.interval_of(runs, part.column, part.n_rows)
+        is_low = part.floor is not None and interval is not None and interval.low <= part.floor
+        mark = certainty.NOT_ABOVE_GUESSING if is_low else ""
+        cells.append(certainty.cell(runs, part.column, part.n_rows, mark))
+    floor = "" if part.floor is None else f"{part.floor * 100:.1f}" + style.small(CHANCE)
+    return [f"{style.task_title(table['task'][0])}, {part.title}{style.small(part.described)}", *cells, floor]
 
 
 def _task_cell(table: pl.DataFrame) -> str:
     task = table["task"][0]
     widths = " and ".join(map(str, table["d_model"].unique().sort(descending=True)))
-    sizes = style.small(style.task_parameters(task)) + style.small(f"width {widths}")
+    sizes = "".join(map(style.small, (style.task_parameters(task), f"width {widths}", certainty.rows_of(table))))
     return style.task_title(task) + sizes + style.standing(table)
 
 
-def _paper_line(runs: pl.DataFrame, paper: str) -> str:
+def _paper_line(runs: pl.DataFrame, said: Said | None) -> str:
     """What the paper says, if anything: a share as a percentage, or a word."""
-    known = runs[paper].drop_nulls().to_list() if paper else []
-    if not known:
+    known = None if said is None or runs.is_empty() else said(runs.row(0, named=True))
+    if known is None:
         return ""
-    said = known[0] if isinstance(known[0], str) else f"{known[0] * 100:g}"
-    return style.small(f"paper: {said}")
+    return style.small(f"paper: {known if isinstance(known, str) else f'{known * 100:g}'}")
 
 
 def _floor_cell(table: pl.DataFrame) -> str:

@@ -10,7 +10,7 @@ from types import TracebackType
 import polars as pl
 from rich.console import Console
 
-from rtinterp.figures import comparison
+from rtinterp.figures import claims, comparison
 from rtinterp.figures.figure import Figure
 from rtinterp.figures.images import ImageWriter
 from rtinterp.figures.pages import Drawn, write_index
@@ -71,11 +71,14 @@ class GrowingPage:
         self._console.print(f"{name}: {path} ({len(self._drawn)} of {n_wanted} in {self._index})")
 
     def _compare(self, paper: Paper) -> pl.DataFrame:
-        """Compare what is drawn, and earlier drawings, which ``--only`` leaves as they are, and write the table."""
+        """Compare what is drawn, and earlier drawings, which ``--only`` leaves as they are, and write both tables."""
         folder = self._out / paper.name
         compared = comparison.paper_vs_ours(paper.compared, written_tables(paper.compared, folder))
-        if len(compared):
-            write_table(compared, comparison.NAME, folder)
+        found = claims.findings(paper.claims, written_tables([claim.figure for claim in paper.claims], folder))
+        for name, table in ((comparison.NAME, compared), (claims.NAME, claims.claims_table(found))):
+            # Without rows, none of an earlier drawing may stay.
+            if len(table) or table_path(name, folder).is_file():
+                write_table(table, name, folder)
         return compared
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import itertools
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 import polars as pl
 
-from rtinterp.figures.claims import Finding, findings
+from rtinterp.figures.claims import Claim, Finding, findings
+from rtinterp.figures.commands import PROGRAM, command_line
 from rtinterp.figures.comparison import NAME, as_html
 from rtinterp.figures.figure import Figure
 from rtinterp.figures.fluid import fluid, subtitle_of
@@ -36,15 +36,9 @@ class Drawn(NamedTuple):
     drawing: go.Figure
 
 
-def command_line(scale: str, n_seeds: int, *, with_corpus: bool = False) -> str:
-    """Return the command that draws at this scale; where the corpus lies differs from machine to machine."""
-    command = f"python analyses/make_figures.py --scale {shlex.quote(scale)} --seeds {n_seeds}"
-    return f"{command} --corpus PATH" if with_corpus else command
-
-
 def command_of(drawn: Drawn) -> str:
     """Return the command that trains what one drawn figure shows, and draws it; what has several scales is stored."""
-    command = "python analyses/make_figures.py"
+    command = PROGRAM
     if "scale" in drawn.table.columns and drawn.table["scale"].n_unique() == 1:
         scale, n_seeds = drawn.table["scale"][0], drawn.table["seed"].n_unique()
         command = command_line(scale, n_seeds, with_corpus=drawn.paper.needs_corpus(drawn.figure))
@@ -73,25 +67,33 @@ def _claims(papers: Mapping[Paper, Sequence[Drawn]]) -> Iterator[str]:
     }
     if not any(found.values()):
         return
-    yield '<section id="claims">\n<h2>What is claimed, and what comes out</h2>'
+    yield f'<section id="claims">\n{_CLAIMS_HEADING}'
     for paper, of_paper in found.items():
         if of_paper:
-            items = "\n".join(_claim(paper, finding) for finding in of_paper)
+            of_claims = itertools.groupby(of_paper, key=lambda finding: finding.claim)
+            items = "\n".join(_claim(paper, claim, list(of_claim)) for claim, of_claim in of_claims)
             yield f'<h3>{html.escape(paper.title)}</h3>\n<ol class="claims">\n{items}\n</ol>'
     yield "</section>"
 
 
-def _claim(paper: Paper, finding: Finding) -> str:
-    claim = finding.claim
+def _claim(paper: Paper, claim: Claim, of_sizes: Sequence[Finding]) -> str:
     title = html.escape(paper.listed[claim.figure].title)
     return _CLAIM.format(
         published=html.escape(claim.published),
-        sentence=markup(finding.sentence("<b>{}</b>")),
+        found="\n".join(_finding(one, title) for one in of_sizes),
+        rule=html.escape(claim.rule),
         name=claim.figure,
         title=title,
         csv=f"{paper.name}/{DATA_FOLDER}/{claim.figure}.csv",
-        rows=as_html(finding.rows, f"Rows of {title}"),
     )
+
+
+def _finding(finding: Finding, title: str) -> str:
+    verdict, sentence = html.escape(finding.verdict_in_words), markup(finding.sentence("<b>{}</b>"))
+    text = _FINDING.format(size=finding.size, verdict=verdict, sentence=sentence)
+    if finding.rows.is_empty():
+        return text
+    return f"{text}\n{_ROWS.format(rows=as_html(finding.rows, f'Rows of {title}, {finding.size}'))}"
 
 
 def _comparisons(papers: Mapping[Paper, Sequence[Drawn]], comparisons: Mapping[str, pl.DataFrame]) -> Iterator[str]:
@@ -155,19 +157,27 @@ def _words(drawn: Drawn) -> str:
     return html.escape(f"{drawn.figure.title}. {caption}")
 
 
+_CLAIMS_HEADING = """<h2>What is claimed, and whether it holds here</h2>
+<p class="note">Each verdict is computed from the rows by the rule below it, apart for runs of the paper's own sizes,
+under our budgets, and for smaller ones, which are other experiments. What no run decides cannot be told.</p>"""
+
 _COMPARISON_HEADING = """<h2>The paper beside ours</h2>
-<p class="note">What a paper reports, for its own sizes and budgets, beside the median of our runs, minimum to maximum.
-Read smaller scales as another experiment than the paper's.</p>"""
+<p class="note">What a paper reports, beside the median of our runs of the very same sizes: in brackets its 95 %
+interval over test rows and seeds, then minimum to maximum. Budgets are ours, and stand in the row, with the command
+that makes it. Runs of smaller sizes are another experiment, and do not stand here.</p>"""
 
 _CLAIM = """<li>
 <p class="published">{published}</p>
-<p>{sentence} <a href="#{name}">{title}</a></p>
-<details>
+{found}
+<p class="note">It holds if {rule}. <a href="#{name}">{title}</a>, <a href="{csv}">all rows (csv)</a></p>
+</li>"""
+
+_FINDING = """<p>At {size}: <b>{verdict}</b>. {sentence}</p>"""
+
+_ROWS = """<details>
 <summary>The rows behind it</summary>
 {rows}
-<p class="files"><a href="{csv}">all rows (csv)</a></p>
-</details>
-</li>"""
+</details>"""
 
 _SECTION = """<section class="figure" id="{name}" aria-labelledby="{name}-title">
 <h3 id="{name}-title">{title}</h3>

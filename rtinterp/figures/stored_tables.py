@@ -67,8 +67,16 @@ def computed_table(figure: Figure, scale: str, runs: Sequence[tuple[Source, Run]
 def written_tables(names: Iterable[str], folder: Path) -> dict[str, pl.DataFrame]:
     """Read the tables that drawings, this one or earlier ones, have left in a folder and marked with their scale."""
     paths = {name: table_path(name, folder) for name in names}
-    tables = {name: pl.read_csv(path, infer_schema_length=None) for name, path in paths.items() if path.is_file()}
+    tables = {name: _read(path) for name, path in paths.items() if path.is_file()}
     return {name: table for name, table in tables.items() if "scale" in table.columns}
+
+
+def _read(path: Path) -> pl.DataFrame:
+    """Read a table; a column without any value has no type, and takes that of a table that it is put together with."""
+    table = pl.read_csv(path, infer_schema_length=None)
+    return table.with_columns(
+        pl.lit(None).alias(name) for name in table.columns if table[name].null_count() == len(table)
+    )
 
 
 def _specs(paper: Paper, figure: Figure, origins: Sequence[Origin], corpus: Corpus | None) -> dict[str, list[RunSpec]]:
@@ -119,7 +127,7 @@ def _held_rows(paper: Paper, figure: Figure, origin: Origin) -> Iterator[tuple[P
     path = table_path(figure.name, origin.folder / paper.name)
     if not path.is_file():
         return
-    table = pl.read_csv(path, infer_schema_length=None)
+    table = _read(path)
     key = ["scale", *figure.key]
     if not set(key) <= set(table.columns) or table.is_empty() or not set(table["scale"]) <= set(paper.scales):
         scales = ", ".join(paper.scales)

@@ -174,6 +174,11 @@ def median_and_range(shares: pl.Series) -> str:
     return median_and_range_of(shares * 100, ".1f")
 
 
+def median_of(shares: pl.Series) -> str:
+    """Write the median of shares in [0, 1] as a percentage."""
+    return median_and_range(shares).split("<br>", 1)[0]
+
+
 def median_and_range_of(values: pl.Series, number_format: str) -> str:
     """Write the median of any numbers, and below it minimum to maximum where there are several."""
     least, median, most = (format(value, number_format) for value in (values.min(), values.median(), values.max()))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import plotly.graph_objects as go
@@ -13,11 +14,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from rtinterp.analysis import accuracy
+from rtinterp.analysis import accuracy, bootstrap_median, wilson
 from rtinterp.figures import style
 from rtinterp.figures.figure import run_columns
 from rtinterp.papers.random_transformers import FIGURES, figure7_width, published, table1_accuracy
-from rtinterp.tasks import DecimalAddition, NeedleInAHaystack
+from rtinterp.tasks import DecimalAddition, ModularAddition, NeedleInAHaystack, ParenthesisBalancing
 from rtinterp.training.run import Run
 
 
@@ -40,9 +41,9 @@ def planted(runs: list[Run], name: str) -> tuple[list[Run], dict[Run, float], li
 
 
 def cell_of(runs: list[Run], task: object, **where: object) -> str:
-    """Median and range of the runs of one kind, computed afresh."""
+    """Median, mark, interval and range of the runs of one kind, computed afresh."""
     shares = [
-        100 * run.test_accuracy
+        run.test_accuracy
         for run in runs
         if run.spec.task == task and where.items() <= {**run_columns(run), "task": task}.items()
     ]
@@ -50,7 +51,18 @@ def cell_of(runs: list[Run], task: object, **where: object) -> str:
         return ""
     assert len(shares) == 2
     least, most = sorted(shares)
-    return f"{(least + most) / 2:.1f}" + style.small(f"{least:.1f} to {most:.1f}")
+    n = n_effective(task)
+    low, high, _ = bootstrap_median(shares, [n, n], torch.Generator().manual_seed(0))
+    floors = task.floors()
+    guess = floors.get("chance", min(floors.values()))
+    mark = " †" if low <= guess else " ‡" if low <= max(floors.values()) else ""
+    interval = style.small(f"[{low * 100:.1f}, {high * 100:.1f}]")
+    return f"{(least + most) * 50:.1f}{mark}{interval}" + style.small(f"{least * 100:.1f} to {most * 100:.1f}")
+
+
+def n_effective(task: object) -> float:
+    counts = Counter(map(tuple, task.test_set().tokens.tolist()))
+    return counts.total() ** 2 / sum(n * n for n in counts.values())
 
 
 TABLE_1 = {
@@ -80,13 +92,13 @@ TABLE_9 = {
 def test_every_kind_of_model_stands_in_its_own_cell(name: str, columns: dict, runs_of) -> None:
     runs, rows, header = planted(runs_of(name), name)
     assert header[1:-1] == list(columns)
-    rows = [row for row in rows if "exact match" not in row[0]]
+    rows = [row for row in rows if "exact match" not in row[0] and "twins apart" not in row[0]]
     tasks = list(dict.fromkeys(run.spec.task for run in runs))
     assert [style.task_title(repr(task)) for task in tasks] == [row[0].split("<br>")[0] for row in rows]
     n_shown = 0
     for task, row in zip(tasks, rows, strict=True):
         for text, where in zip(row[1:-1], columns.values(), strict=True):
-            assert text.split("<br><span style='font-size:11px;color:#555'>paper")[0] == cell_of(runs, task, **where)
+            assert text == cell_of(runs, task, **where)
             n_shown += 2 * bool(text)
         for floor in (min, max):
             assert f"{floor(task.floors().values()) * 100:.1f}" in row[-1]
@@ -95,47 +107,123 @@ def test_every_kind_of_model_stands_in_its_own_cell(name: str, columns: dict, ru
 
 #: Task, then the paper's numbers by column of table 1 where one may be printed.
 PAPER_1 = {
-    "Modular addition": {"random wide": "100", "random narrow": "1.3", "normal narrow": "97.2"},
-    "Needle in a haystack": {"random wide": "100", "LSTM trained": "99.5"},
-    "Decimal addition": {"random wide": "100", "normal narrow": "67.5", "LSTM trained": "53"},
-    "Parenthesis balancing": {"random wide": "100", "random narrow": "87.3", "normal wide": "92.3"},
+    ModularAddition(): {"random wide": "100", "random narrow": "1.3", "normal narrow": "97.2"},
+    NeedleInAHaystack(): {"random wide": "100", "LSTM trained": "99.5"},
+    DecimalAddition(): {"random wide": "100", "normal narrow": "67.5", "LSTM trained": "53"},
+    DecimalAddition(score_first_digit=True): {},
+    ParenthesisBalancing(): {"random wide": "100", "random narrow": "87.3", "normal wide": "92.3"},
 }
 PAPER_2 = {
-    "Modular addition": dict.fromkeys(["unembedding", "input embeddings (token, position)"], "fails"),
-    "Needle in a haystack": {"unembedding": "fails"},
-    "Decimal addition": dict.fromkeys(["unembedding", "token embedding, unembedding"], "fails"),
-    "Parenthesis balancing": {"unembedding": "fails"},
+    ModularAddition(): dict.fromkeys(["unembedding", "input embeddings (token, position)"], "fails"),
+    NeedleInAHaystack(): {"unembedding": "fails"},
+    DecimalAddition(): dict.fromkeys(["unembedding", "token embedding, unembedding"], "fails"),
+    ParenthesisBalancing(): {"unembedding": "fails"},
+}
+TABLES = {
+    "table1_accuracy": (PAPER_1, TABLE_1),
+    "table2_subsets": ({task: {**said, "all embeddings": "solves"} for task, said in PAPER_2.items()}, TABLE_2),
+    "table9_linearised": ({task: {} for task in PAPER_2}, TABLE_9),
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "known"),
-    [
-        ("table1_accuracy", PAPER_1),
-        ("table2_subsets", {task: {**said, "all embeddings": "solves"} for task, said in PAPER_2.items()}),
-        ("table9_linearised", {}),
-    ],
-)
-def test_the_paper_is_quoted_where_it_is_known_and_nowhere_else(name: str, known: dict, runs_of) -> None:
-    _, rows, header = planted([run for run in runs_of(name) if run.spec.seed == 0], name)
-    for row in rows:
-        said = {
-            column: match.group(1)
-            for column, text in zip(header, row, strict=True)
-            if (match := re.search(r"paper: ([\w.]+)", text))
+def planted_rows(columns: dict, tasks: Iterable[object], widths: dict[int, int], **more: object) -> pl.DataFrame:
+    """A row for each task and kind of model, wide and narrow ones as wide as told, as tables of accuracy have it."""
+    kinds = [{"body": "transformer", "trainable": "embeddings", "d_model": 24, **kind} for kind in columns.values()]
+    rows = [
+        {
+            "scale": "planted", "source": "shipped", "task": repr(task), **kind, "d_model": widths[kind["d_model"]],
+            "seed": seed, "n_layers": 2, "n_steps": 9, "batch_size": 9, "device": "cpu",
+            "size": "narrow" if kind["d_model"] == 16 else "wide", "test_accuracy": 0.9, "exact_match": 0.8,
+            "n_scored": 1, "floor": "chance", "floor_accuracy": 0.1, "heuristic": "copy", "heuristic_accuracy": 0.5,
+            **more,
         }
-        other_than_the_paper = "exact match" in row[0] or "score first digit" in row[0]
-        assert said == ({} if other_than_the_paper else known.get(row[0].split("<br>")[0], {}))
+        for task in tasks for kind in kinds for seed in (0, 1)
+    ]  # fmt: skip
+    return pl.DataFrame(rows)
+
+
+def cells_of(figure: go.Figure) -> list[dict[str, str]]:
+    """The rows of a drawn table, by column."""
+    header = [re.sub("</?b>", "", text).replace("<br>", " ") for text in figure.data[0].header["values"]]
+    return [dict(zip(header, row, strict=True)) for row in zip(*figure.data[0].cells.values, strict=True)]
+
+
+def quotes(figure: go.Figure) -> list[dict[str, str]]:
+    """What each row says of the paper, by column."""
+    found = ({column: re.search(r"paper: ([\w.]+)", text) for column, text in row.items()} for row in cells_of(figure))
+    return [{column: match.group(1) for column, match in row.items() if match} for row in found]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_paper_is_quoted_at_its_own_sizes_where_it_is_known(name: str) -> None:
+    known, columns = TABLES[name]
+    figure = FIGURES[name].plot(planted_rows(columns, known, {24: 1024, 16: 16}))
+    assert quotes(figure) == list(known.values())
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize(
+    ("widths", "tasks"),
+    [
+        ({24: 512, 16: 32}, [ModularAddition(), NeedleInAHaystack()]),
+        ({24: 1024, 16: 16}, [ModularAddition(p=79), NeedleInAHaystack(4, 16), DecimalAddition(2)]),
+    ],
+    ids=["other widths", "other tasks"],
+)
+def test_models_of_other_sizes_have_no_word_of_the_paper_beside_them(name: str, widths: dict, tasks: list) -> None:
+    # As tables had it that were drawn when the paper stood beside all of ours.
+    table = planted_rows(TABLES[name][1], tasks, widths, paper_accuracy=1.0, paper_statement="solves")
+    figure = FIGURES[name].plot(table)
+    assert quotes(figure) == [{}] * len(tasks)
+    assert ("its numbers do not stand here" in figure.layout.title.text) == (name != "table9_linearised")
 
 
 def test_what_the_paper_says_is_not_among_our_numbers(runs_of) -> None:
-    runs = [run for run in runs_of("table1_accuracy") if isinstance(run.spec.task, NeedleInAHaystack)]
-    table = table1_accuracy.compute(runs)
-    columns = [column for column in table.columns if column.startswith("paper_")]
-    assert columns == ["paper_accuracy"]
-    assert table["paper_accuracy"].null_count() > 0
+    for name in ("table1_accuracy", "table2_subsets"):
+        table = FIGURES[name].compute(runs_of(name)[:1])
+        assert not [column for column in table.columns if column.startswith("paper_")]
     assert all(number.printable for number in (*published.ACCURACY.values(), *published.STATEMENTS.values()))
     assert not published.Published(0.5, "somewhere", "unconfirmed").printable
+
+
+#: Accuracy, rows, and the mark that it has between guessing at .1 and a heuristic at .5.
+MARKS = [(0.1, 10**6, "†"), (0.12, 30, "†"), (0.12, 10**6, "‡"), (0.55, 30, "‡"), (0.55, 10**6, ""), (1.0, 3, "‡")]
+
+
+@pytest.mark.parametrize(("share", "n_rows", "mark"), MARKS)
+def test_models_that_are_not_surely_above_a_floor_are_marked(share: float, n_rows: int, mark: str) -> None:
+    counted = {"n_test_rows": n_rows, "n_effective_rows": float(n_rows), "test_accuracy": share}
+    table = planted_rows({"all": {}}, [ModularAddition(p=79)], {24: 24}, **counted)
+    (row,) = cells_of(FIGURES["table2_subsets"].plot(table))
+    assert row["all embeddings"].split("<br>")[0] == f"{share * 100:.1f} {mark}".rstrip()
+    assert f"{n_rows:,} test rows" in row["task"]
+
+
+def test_one_seed_has_the_interval_of_its_rows_and_says_so() -> None:
+    table = planted_rows({"all": {}}, [ModularAddition(p=79)], {24: 24}, n_test_rows=100, n_effective_rows=40.0)
+    (row,) = cells_of(FIGURES["table2_subsets"].plot(table.filter(seed=0)))
+    low, high = (round(end * 100, 1) for end in wilson(36, 40)[:2])
+    assert f"[{low}, {high}] rows" in row["all embeddings"]
+    assert "100 test rows that count as 40" in row["task"]
+
+
+@pytest.mark.parametrize("is_lacking", [True, False], ids=["no column", "some rows"])
+def test_rows_that_were_drawn_before_test_rows_were_counted_have_no_interval_and_say_so(is_lacking: bool) -> None:
+    older = planted_rows({"all": {}}, [ModularAddition(p=79)], {24: 24})
+    if not is_lacking:
+        counted = {"n_test_rows": 100, "n_effective_rows": 100.0}
+        newer = planted_rows({"all": {}}, [ModularAddition(p=83)], {24: 24}, **counted)
+        older = pl.concat([older, newer], how="diagonal_relaxed")
+    for name in ("table1_accuracy", "table2_subsets", "table9_linearised", "figure7_width"):
+        figure = FIGURES[name].plot(older)
+        assert "drawn before test rows were counted" in figure.layout.title.text
+        if name != "figure7_width":
+            row, *newer = cells_of(figure)
+            cells = [text for text in row.values() if "90.0" in text]
+            assert cells
+            assert "[" not in "".join(cells)
+            assert "test rows not counted" in row["task"]
+            assert all("[" in "".join(one.values()) for one in newer)
 
 
 def sums_but_for(run: Run, is_wrong: Callable[[list[int], int], bool]) -> Run:
@@ -173,7 +261,40 @@ def test_exact_match_in_table_1_equals_a_count_by_hand(runs_of) -> None:
     assert table["n_scored"].item() == last - first + 1 == 3
     row = next(row for row in zip(*table1_accuracy.plot(table).data[0].cells.values, strict=True) if "exact" in row[0])
     assert "all 3 scored predictions" in row[0]
-    assert f"{n_right / len(rows):.1%}".rstrip("%") in row
+    low, high, _ = wilson(n_right / len(rows) * n_effective(task), n_effective(task))
+    cell = f"{n_right / len(rows):.1%}".rstrip("%") + style.small(f"[{low * 100:.1f}, {high * 100:.1f}] rows")
+    assert cell in row
+
+
+def test_pairs_without_a_trained_twin_have_a_row_of_their_own(runs_of) -> None:
+    """A model that knows commuted training pairs and nothing else is right on all pairs but these."""
+    run = next(run for run in runs_of("table1_accuracy") if isinstance(run.spec.task, ModularAddition))
+    task = run.spec.task
+    rows = task.test_set().tokens.tolist()
+    tested = {(a, b) for a, b, _ in rows}
+    alone = [(a, b) for a, b in tested if (b, a) in tested]
+    assert 0 < len(alone) < len(rows)
+
+    def model(read: Tensor) -> Tensor:
+        answers = [[0, -1 if (b, a) in tested else (a + b) % task.p] for a, b in read[:, :2].tolist()]
+        return torch.nn.functional.one_hot(torch.tensor(answers) % task.p, task.p).float()
+
+    changed = dataclasses.replace(run)
+    changed.__dict__["model"] = model
+    expected = sum((a + b) % task.p == task.p - 1 for a, b in alone) / len(alone)
+    table = table1_accuracy.compute([changed])
+    assert table.select("n_rows_without_twin", "accuracy_without_twin").row(0) == (len(alone), pytest.approx(expected))
+    (row,) = (row for row in cells_of(table1_accuracy.plot(table)) if "twins apart" in row["task"])
+    assert f"{len(alone)} test rows of which (b, a) is not trained on" in row["task"]
+    low, high, _ = wilson(expected * len(alone), len(alone))
+    cell = f"{expected * 100:.1f} †" + style.small(f"[{low * 100:.1f}, {high * 100:.1f}] rows")
+    assert cell in row.values()
+
+
+def test_tasks_without_twins_have_no_such_row(runs_of) -> None:
+    run = next(run for run in runs_of("table1_accuracy") if isinstance(run.spec.task, NeedleInAHaystack))
+    (row,) = cells_of(table1_accuracy.plot(table1_accuracy.compute([run])))
+    assert "twins" not in row["task"]
 
 
 def test_exact_match_is_accuracy_where_a_sequence_scores_once(runs_of) -> None:
@@ -224,9 +345,15 @@ def test_figure_7_draws_boxes_of_many_seeds(runs_of) -> None:
     assert len(box.x) == 1
     assert 2 ** box.x[0] == pytest.approx(16, rel=0.11)
     assert points(figure) == [(24, share) for share in shares[24]]
-    (line,) = (trace for trace in figure.data if trace.type == "scatter" and trace.mode == "lines" and len(trace.x))
-    assert list(line.y) == pytest.approx([np.median(shares[16]), np.median(shares[24])])
-    assert line.x[0] == box.x[0]
+    medians = [np.median(shares[16]), np.median(shares[24])]
+    line, bars = (trace for trace in figure.data if trace.type == "scatter" and trace.mode == "lines" and len(trace.x))
+    for trace in (line, bars):
+        assert list(trace.y) == pytest.approx(medians)
+        assert trace.x[0] == box.x[0]
+    n = n_effective(runs[0].spec.task)
+    ends = [bootstrap_median(of, [n] * len(of), torch.Generator().manual_seed(0)) for of in shares.values()]
+    assert np.add(medians, bars.error_y.array) == pytest.approx([high for _, high, _ in ends])
+    assert np.subtract(medians, bars.error_y.arrayminus) == pytest.approx([low for low, _, _ in ends])
 
 
 def test_budgets_are_told_model_by_model(runs_of) -> None:

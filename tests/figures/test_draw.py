@@ -16,8 +16,8 @@ from rich.console import Console
 from rtinterp.executors.sweep import Report, Sweep
 from rtinterp.executors.workers import Workers
 from rtinterp.figures import Figure, NoCorpusError, Paper
+from rtinterp.figures.commands import command_line
 from rtinterp.figures.draw import draw
-from rtinterp.figures.pages import command_line
 from rtinterp.papers.random_transformers import FIGURES, PAPER
 from rtinterp.store import RunStore, StoreError
 from rtinterp.tasks import Corpus, open_corpus

@@ -6,10 +6,14 @@ its code, or is quoted from there by others; the rest of the paper's cells stay 
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import polars as pl
 
 from rtinterp.figures.comparison import Published
 from rtinterp.models.regimes import Trainable
+from rtinterp.papers.random_transformers.paper_sizes import is_papers_task
 from rtinterp.tasks import (
     DecimalAddition,
     Memorization,
@@ -22,6 +26,8 @@ from rtinterp.tasks import (
 #: "wide" is the paper's 1024 and "narrow" its 16, or what stands for them at another scale.
 Size = Literal["wide", "narrow"]
 PAPER_WIDTHS: dict[Size, int] = {"wide": 1024, "narrow": 16}
+#: Widths of the other models: of memorization, of students that imitate, and of the widest language model.
+MEMORIZATION_WIDTH, STUDENT_WIDTH, LANGUAGE_WIDTH = 128, 512, 512
 
 #: Where the paper's statement is what we know.
 SOLVES, FAILS = "solves", "fails"
@@ -102,23 +108,48 @@ LANGUAGE_LOSS: dict[Trainable, Published] = {
 }
 
 
-def accuracy(task: Task, body: str, size: Size, trainable: Trainable) -> float | None:
-    """Return the paper's test accuracy, where there is one to print; its sums are scored from the second digit on."""
-    if isinstance(task, DecimalAddition) and task.score_first_digit:
-        return None
-    return _number(ACCURACY.get((type(task), body, size, trainable)))
+def accuracy(model: Mapping[str, Any]) -> float | None:
+    """Return the paper's test accuracy of a model, where there is one to print.
+
+    Args:
+        model: ``task``, ``body``, ``d_model`` and ``trainable`` of a run, as in a row of a table; the paper says
+            nothing of models of other sizes, and scores sums from the second digit on.
+    """
+    size = _size(model)
+    return None if size is None else _number(ACCURACY.get((_kind(model), model["body"], size, model["trainable"])))
 
 
-def statement(task: Task, trainable: Trainable) -> str | None:
-    """Return ``"solves"`` or ``"fails"``, where the paper says so of wide models."""
-    said = STATEMENTS.get((type(task), trainable))
+def statement(model: Mapping[str, Any]) -> str | None:
+    """Return ``"solves"`` or ``"fails"``, where the paper says so of a model, which is told as to ``accuracy``."""
+    said = STATEMENTS.get((_kind(model), model["trainable"])) if _size(model) == "wide" else None
     return str(said.value) if said is not None and said.printable else None
 
 
-def recall(task: Task, trainable: Trainable) -> tuple[float | None, float | None]:
-    """Return the paper's share of recalled pairs, and its bits per trainable parameter."""
+def note(table: pl.DataFrame, kind: Literal["accuracy", "statement"]) -> str:
+    """Say what stands for the paper in a table, or why nothing does."""
+    say = accuracy if kind == "accuracy" else statement
+    if any(say(model) is not None for model in table.iter_rows(named=True)):
+        return "paper: what it reports of models of this very size, after its own training"
+    return "no model here is of the paper's size, so its numbers do not stand here"
+
+
+def recall(task: Memorization, trainable: Trainable) -> tuple[float | None, float | None]:
+    """Return the paper's share of recalled pairs, and its bits per trainable parameter, at its number of keys."""
+    if task != Memorization():
+        return None, None
     key = type(task), trainable
     return _number(RECALL.get(key)), _number(BITS_PER_PARAMETER.get(key))
+
+
+def _size(model: Mapping[str, Any]) -> Size | None:
+    """The paper's name for the size of a model; None if it is none of the paper's."""
+    sizes: dict[int, Size] = {d_model: size for size, d_model in PAPER_WIDTHS.items()}
+    return sizes.get(model["d_model"]) if is_papers_task(model["task"]) else None
+
+
+def _kind(model: Mapping[str, Any]) -> type[Task]:
+    kinds = {kind.__name__: kind for kind, *_ in ACCURACY}
+    return kinds[model["task"].partition("(")[0]]
 
 
 def _number(number: Published | None) -> float | None:

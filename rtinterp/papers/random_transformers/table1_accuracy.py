@@ -6,14 +6,17 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 import polars as pl
+import torch
 
-from rtinterp.analysis import exact_match
-from rtinterp.figures.accuracies import accuracies, accuracy_table
+from rtinterp.analysis import accuracy, exact_match
+from rtinterp.figures import certainty
+from rtinterp.figures.accuracies import Part, accuracies, accuracy_table
 from rtinterp.figures.figure import TASK, Figure
 from rtinterp.models.regimes import Trainable
 from rtinterp.papers.random_transformers import published
 from rtinterp.papers.random_transformers.grid import whole_sums
 from rtinterp.papers.random_transformers.scales import SCALES
+from rtinterp.tasks import ModularAddition
 from rtinterp.training.run import Run
 from rtinterp.training.spec import RunSpec
 
@@ -29,21 +32,19 @@ MODELS: dict[str, tuple[str, published.Size, Trainable]] = {
 
 
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
-    """Make one row per run: accuracy and exact match in [0, 1], floors, and the paper's accuracy where it is known.
+    """Make one row per run: accuracy and exact match in [0, 1], test rows and floors.
 
     ``size`` is "narrow" for the narrowest models of a scale and "wide" for the others; ``n_scored`` counts the scored
-    predictions of a sequence.
+    predictions of a sequence. ``accuracy_without_twin`` is of the ``n_rows_without_twin`` test pairs (a, b) of modular
+    addition of which (b, a) is not trained on either; null for other tasks.
     """
-    sizes: list[published.Size] = [size_of(run.spec) for run in runs]
-    known = [
-        published.accuracy(run.spec.task, run.spec.model.label, size, run.spec.trainable)
-        for run, size in zip(runs, sizes, strict=True)
-    ]
+    without_twin = [without_twin_columns(run) for run in runs]
     return accuracies(runs).with_columns(
-        pl.Series("size", sizes),
+        pl.Series("size", [size_of(run.spec) for run in runs]),
         pl.Series("n_scored", list(map(n_scored, runs))),
         pl.Series("exact_match", list(map(exact_match_of, runs))),
-        pl.Series("paper_accuracy", known, dtype=pl.Float64),
+        pl.Series("n_rows_without_twin", [n for n, _ in without_twin], dtype=pl.Int64),
+        pl.Series("accuracy_without_twin", [share for _, share in without_twin], dtype=pl.Float64),
     )
 
 
@@ -70,27 +71,53 @@ def exact_match_of(run: Run) -> float:
     return exact_match(run.model, run.spec.task.test_set())
 
 
+def without_twin_columns(run: Run) -> tuple[int | None, float | None]:
+    """Count the test pairs whose commuted twin is not trained on, and measure the accuracy on them."""
+    task = run.spec.task
+    if not isinstance(task, ModularAddition):
+        return None, None
+    test_set = task.test_set()
+    pairs = set(map(tuple, test_set.tokens[:, :2].tolist()))
+    # All pairs that are not tested are trained on.
+    rows = test_set[torch.tensor([(b, a) in pairs for a, b in test_set.tokens[:, :2].tolist()])]
+    return len(rows), accuracy(run.model, rows) if len(rows) else None
+
+
 def plot(table: pl.DataFrame) -> go.Figure:
     columns = {
         header: (pl.col("body") == body) & (pl.col("size") == size) & (pl.col("trainable") == trainable)
         for header, (body, size, trainable) in MODELS.items()
     }
-    widths = " and ".join(map(str, published.PAPER_WIDTHS.values()))
-    note = f"paper: what it reports for its own sizes and budgets, at width {widths}"
-    return accuracy_table("Table 1: test accuracy, %", table, columns, paper="paper_accuracy", note=note)
+    title = "Table 1: test accuracy, %"
+    return accuracy_table(
+        title, table, columns, said=published.accuracy, parts_of=parts_of, note=published.note(table, "accuracy")
+    )
+
+
+def parts_of(of_task: pl.DataFrame) -> list[Part]:
+    """Whole sequences where several predictions of one count, and pairs that commuting does not give away."""
+    parts = []
+    if of_task["n_scored"][0] > 1:
+        described = f"all {of_task['n_scored'][0]} scored predictions right"
+        parts.append(Part("exact match", described, "exact_match", "n_effective_rows"))
+    if "n_rows_without_twin" in of_task.columns and of_task["n_rows_without_twin"].max():
+        n_rows, chance = of_task["n_rows_without_twin"].max(), of_task["floor_accuracy"][0]
+        described = f"{n_rows:,} test rows of which (b, a) is not trained on"
+        parts.append(Part("twins apart", described, "accuracy_without_twin", "n_rows_without_twin", floor=chance))
+    return parts
 
 
 FIGURE = Figure(
     name="table1_accuracy",
     title="Table 1: test accuracy",
     caption=(
-        "Wide random transformers, of which only the embeddings are trained, solve the tasks that fully trained "
-        "(normal) ones solve; narrow random ones do not. The LSTMs are as wide; of the random one, which the paper "
-        "does not report, only embeddings and decoder are trained. Median over seeds, minimum to maximum below; "
-        "accuracy per scored token, beside what guessing and the best simple heuristic reach. Decimal addition is "
-        "scored as the official code does it, from the second digit of the sum on; <i>exact match</i> counts the sums "
-        "of which every scored token is right. <i>paper</i>: the paper's number, where it is known, for "
-        "its own sizes and budgets."
+        "Which models solve which tasks: random transformers, of which only the embeddings are trained, fully trained "
+        "(normal) ones, and LSTMs as wide as the wide ones; of the random LSTM, which the paper does not report, only "
+        "embeddings and decoder are trained. Accuracy is per scored token, beside what guessing and the best simple "
+        f"heuristic reach. {certainty.CAPTION} Decimal addition is scored as the official code does it, from the "
+        "second digit of the sum on; <i>exact match</i> counts the sums of which every scored token is right. Most of "
+        "modular addition's test pairs (a, b) have their twin (b, a) among the training pairs; the others are shown "
+        "apart. <i>paper</i>: the paper's number, under models of its own size alone."
     ),
     experiment="table1",
     compute=compute,

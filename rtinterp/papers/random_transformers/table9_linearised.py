@@ -5,6 +5,7 @@ from __future__ import annotations
 import plotly.graph_objects as go
 import polars as pl
 
+from rtinterp.figures import certainty
 from rtinterp.figures.accuracies import accuracies, accuracy_table
 from rtinterp.figures.figure import TASK, Figure
 
@@ -22,7 +23,7 @@ FIGURE = Figure(
     caption=(
         "Fully trained transformers in which a lower triangle of ones, not normalised, takes the place of the "
         "attention pattern, beside ones with softmax attention. Where the first do as well, summing over what came "
-        "before is all the attention that the task needs. Median over seeds, minimum to maximum below."
+        "before is all the attention that the task needs. " + certainty.CAPTION
     ),
     experiment="table9",
     compute=accuracies,
