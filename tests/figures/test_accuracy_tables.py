@@ -268,8 +268,8 @@ def test_exact_match_in_table_1_equals_a_count_by_hand(runs_of) -> None:
 
 def test_pairs_without_a_trained_twin_have_a_row_of_their_own(runs_of) -> None:
     """A model that knows commuted training pairs and nothing else is right on all pairs but these."""
-    run = next(run for run in runs_of("table1_accuracy") if isinstance(run.spec.task, ModularAddition))
-    task = run.spec.task
+    run, task = runs_of("table1_accuracy")[0], ModularAddition(p=79)
+    run = dataclasses.replace(run, spec=dataclasses.replace(run.spec, task=task))
     rows = task.test_set().tokens.tolist()
     tested = {(a, b) for a, b, _ in rows}
     alone = [(a, b) for a, b in tested if (b, a) in tested]

@@ -261,7 +261,7 @@ def test_a_verdict_tells_of_what_it_is_another() -> None:
     parts: verdicts.Parts = {"a": "holds", "b": "cannot be told", "c": "holds"}
     assert verdicts.in_words(parts) == "cannot be told (holds: a, c; cannot be told: b)"
     assert (
-        verdicts.in_words({"a": "does not hold", **parts})
+        verdicts.in_words({**parts, "a": "does not hold"})
         == "does not hold (does not hold: a; holds: c; cannot be told: b)"
     )
     assert verdicts.in_words({"a": "holds", "b": "holds"}) == "holds"

@@ -290,19 +290,23 @@ def test_redrawing_everything_changes_nothing_that_is_shipped(
     assert not list(results.rglob("*.png")), "an earlier picture beside a new table"
     page = (results / "index.html").read_text()
     assert "--scale tiny --seeds 2 --only figure7_width" in page
-    assert "The paper beside ours" in page
+    assert "What is claimed, and whether it holds here" in page
+    assert "The paper beside ours" not in page, "nothing tiny is"
     assert ".png" not in page
 
 
-def test_drawing_one_figure_keeps_the_rest_of_the_comparison(
+def test_drawing_one_figure_keeps_the_rest_of_the_claims_and_no_comparison_of_former_sizes(
     tables: dict[str, pl.DataFrame], shipped: Path, results: Path, none: RunStore, no_browser: None
 ) -> None:
+    compared, claimed = (table_path(name, results / PAPER.name) for name in ("paper_vs_ours", "claims"))
+    compared.parent.mkdir(parents=True)
+    compared.write_text("quantity,paper,ours_median\nof a toy,100,99\n")
     redraw([PAPER], none, results, shipped=shipped)
-    path = table_path("paper_vs_ours", results / PAPER.name)
-    everything = path.read_bytes()
-    assert pl.read_csv(path)["source"].unique().to_list() == ["shipped"]
+    everything = claimed.read_bytes()
+    assert len(set(pl.read_csv(claimed)["claim"])) == len(PAPER.claims)
     redraw([PAPER.only(["table1_accuracy"])], none, results, shipped=shipped)
-    assert path.read_bytes() == everything
+    assert claimed.read_bytes() == everything
+    assert pl.read_csv(compared).is_empty()
 
 
 def test_nothing_to_draw_from_is_told(results: Path, none: RunStore, capsys: pytest.CaptureFixture[str]) -> None:
