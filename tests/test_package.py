@@ -16,3 +16,10 @@ def test_the_citation_is_of_this_version():
 
 def test_the_package_says_that_it_is_typed():
     assert files("rtinterp").joinpath("py.typed").is_file()
+
+
+def test_the_extra_for_notebooks_has_what_bars_of_other_packages_need():
+    extra = re.search(r"^notebooks = \[(.*)\]$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert extra is not None
+    # Without it, tqdm warns in red on the first import of transformer_lens.
+    assert {"jupyterlab", "ipywidgets"} <= set(re.findall(r'"([\w-]+)>=', extra[1]))

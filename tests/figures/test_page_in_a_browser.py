@@ -13,14 +13,21 @@ from choreographer.browsers.chromium import Chromium
 from shipped_page import write_shipped_page
 
 WIDTHS = (1280, 420)
+#: A4 within its margins, at 96 pixels an inch.
+PRINTED_WIDTH = 688
 SCROLLERS = """(one) => /auto|scroll/.test(getComputedStyle(one).overflow + getComputedStyle(one).overflowX)
   && (one.scrollWidth > one.clientWidth || one.scrollHeight > one.clientHeight)"""
 MEASURE = f"""<script>addEventListener("load", () => {{
+  if (location.search === "?print")
+    for (const rule of document.styleSheets[0].cssRules)
+      if (rule.media?.mediaText === "print") rule.media.mediaText = "all";
   plots.forEach((plot) => draw(plot, onScreen));
   setTimeout(() => parent.postMessage({{
     width: innerWidth,
     scrollWidth: document.documentElement.scrollWidth,
     scrollers: [...document.querySelectorAll("body *")].filter({SCROLLERS}).map((one) => one.className),
+    toClick: [...document.querySelectorAll("summary, details, .modebar-container, .up")]
+      .filter((one) => one.getClientRects().length > 0).map((one) => one.className || one.tagName),
     plots: plots.map((plot) => [plot.clientWidth, plot._fullLayout.width, plot._fullLayout.xaxis._length]),
     legends: plots.filter((plot) => plot._fullLayout.legend?.orientation === "h").map((plot) =>
       plot.querySelector(".legend").getBoundingClientRect().top - Math.max(
@@ -47,7 +54,12 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict]:
     page = write_shipped_page(out).read_text(encoding="utf-8")
     (out / "measured.html").write_text(page.replace("</body>", MEASURE), encoding="utf-8")
     style = "height: 900px; border: 0; width:"
-    frames = (f'<iframe src="measured.html" style="{style} {width}px"></iframe>' for width in WIDTHS)
+    pages = {"measured.html": WIDTHS, "measured.html?print": [PRINTED_WIDTH]}
+    frames = (
+        f'<iframe src="{name}" style="{style} {width}px"></iframe>'
+        for name, widths in pages.items()
+        for width in widths
+    )
     (out / "frames.html").write_text(FRAMES + "".join(frames), encoding="utf-8")
     return {one["width"]: one for one in json.loads(dumped(browser, out / "frames.html", out / "profile"))}
 
@@ -87,5 +99,12 @@ def test_plots_take_the_width_that_there_is_and_keep_room_to_read_them(measured:
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_legends_stand_below_the_titles_of_axes(measured: dict[int, dict], width: int) -> None:
-    assert len(measured[width]["legends"]) == 3
+    assert len(measured[width]["legends"]) >= 3
     assert all(gap > 0 for gap in measured[width]["legends"])
+
+
+def test_in_print_nothing_scrolls_and_there_is_nothing_to_click(measured: dict[int, dict]) -> None:
+    assert measured[PRINTED_WIDTH]["scrollWidth"] <= PRINTED_WIDTH
+    assert not measured[PRINTED_WIDTH]["scrollers"]
+    assert not measured[PRINTED_WIDTH]["toClick"]
+    assert {"SUMMARY", "up"} <= set(measured[1280]["toClick"])
