@@ -18,6 +18,7 @@ Each kind of analysis is a module:
 - ``modular_addition_circuits``: whether a model adds modulo p like a clock or like a pizza.
 - ``patching``: what a patch at each layer and position brings back.
 - ``predictions``: how good a model's predictions are, with or without an intervention.
+- ``stitching``: the embeddings of one body in another.
 - ``subspaces``: what lies in a subspace of the residual stream, and how two compare.
 - ``subspace_finding``: principal and sensitive subspaces, and random ones as controls.
 
@@ -86,6 +87,7 @@ from rtinterp.analysis.predictions import (
     prediction_table,
     scored_logits,
 )
+from rtinterp.analysis.stitching import Stitch, affine_stitch, orthogonal_stitch, with_tensors
 from rtinterp.analysis.subspace_finding import (
     coordinate_subspace,
     principal_subspace,
@@ -110,11 +112,13 @@ __all__ = [
     "Node",
     "ResampleAblation",
     "RowCount",
+    "Stitch",
     "Subspace",
     "TargetStatistics",
     "accuracy",
     "accuracy_by_label",
     "activations_at",
+    "affine_stitch",
     "attention_patterns",
     "attention_score",
     "best_head",
@@ -155,6 +159,7 @@ __all__ = [
     "node_writes",
     "nodes_in",
     "nodes_of",
+    "orthogonal_stitch",
     "orthonormal",
     "overlap",
     "pair_interactions",
@@ -182,4 +187,5 @@ __all__ = [
     "variance_matched_subspace",
     "variance_share",
     "wilson",
+    "with_tensors",
 ]

@@ -12,7 +12,7 @@ from, and stands beside what the same search finds where there is nothing to fin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -127,4 +127,4 @@ def _orthonormal_rows(directions: Float[Tensor, "rank d_model"]) -> nn.Linear:
     # Torch completes the directions to a basis with its global generator, which is put back.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return nn.utils.parametrizations.orthogonal(linear)
+        return cast("nn.Linear", nn.utils.parametrizations.orthogonal(linear))
