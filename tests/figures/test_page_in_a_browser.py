@@ -20,7 +20,7 @@ SCROLLERS = """(one) => /auto|scroll/.test(getComputedStyle(one).overflow + getC
 MEASURE = f"""<script>addEventListener("load", () => {{
   if (location.search === "?print")
     for (const rule of document.styleSheets[0].cssRules)
-      if (rule.media?.mediaText === "print") rule.media.mediaText = "all";
+      if (rule.media) rule.media.mediaText = rule.media.mediaText === "print" ? "all" : "not all";
   plots.forEach((plot) => draw(plot, onScreen));
   setTimeout(() => parent.postMessage({{
     width: innerWidth,
