@@ -43,6 +43,21 @@ def strict(cls: Any = None, *, eq: bool = True, repr: bool = True) -> Any:
     return made
 
 
+def fields_to_give(value: Any) -> list[dataclasses.Field[Any]]:
+    """The fields of a dataclass that have to be given to make an equal value: those that are not at their defaults.
+
+    A default of None may stand for something that is found out when the value is made.
+    """
+    return [field for field in dataclasses.fields(value) if not _comes_by_itself(value, field)]
+
+
+def _comes_by_itself(value: Any, field: dataclasses.Field[Any]) -> bool:
+    default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    if getattr(value, field.name) == default:
+        return True
+    return default is None and field.compare and dataclasses.replace(value, **{field.name: None}) == value
+
+
 def faults(error: ValidationError, cls: type[Any] | None = None) -> str:
     """Say in a line what pydantic found.
 

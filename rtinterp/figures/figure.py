@@ -24,8 +24,8 @@ SPEC_COLUMNS: Mapping[str, Callable[[RunSpec], str | int]] = {
     "n_steps": lambda spec: spec.training.n_steps,
     "batch_size": lambda spec: spec.training.batch_size,
 }
-#: A task whatever its size: its class and its switches, without its numbers.
-TASK = pl.col("task").str.replace_all(r"\w+=\d+\b", "").alias("task of any size")
+#: A task whatever its size and its test rows: its class and its switches, without its numbers.
+TASK = pl.col("task").str.replace_all(r"\w+=\d+\b|, test_rows='\w+'", "").alias("task of any size")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -35,7 +35,7 @@ def task_title(task: str) -> str:
 def task_parameters(task: str) -> str:
     """Tell the parameters of a task in words; switches are told by their names, if they are on."""
     words = []
-    for name, value in re.findall(r"(\w+)=(\w+)", task):
+    for name, value in re.findall(r"(\w+)='?([\w ]+)", task):
         if value in ("True", "False"):
             words += [name.replace("_", " ")] * (value == "True")
         else:

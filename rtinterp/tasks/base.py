@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Int64
@@ -113,6 +114,17 @@ class Task(abc.ABC):
 
         The batch is cached and shared between callers: do not modify its tensors.
         """
+
+    @classmethod
+    def when_absent(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """What a stored spec means that lacks fields, because its runs are older than these; of no field by default.
+
+        A spec that says just that is written without them, so that the ids of older runs stay.
+
+        Args:
+            fields: the other fields, as they were read and before they are checked.
+        """
+        return {}
 
     def _label(self, token: int) -> str:
         """The printed form of a token id that is known to be in the vocabulary."""

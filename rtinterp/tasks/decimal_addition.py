@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, ClassVar
 
@@ -15,12 +16,13 @@ from torch import Tensor
 from rtinterp.strict import strict
 from rtinterp.tasks import draws, floors
 from rtinterp.tasks.base import SparePositions
+from rtinterp.tasks.chosen_test_rows import TestRows
 from rtinterp.tasks.official_list import OfficialListTask
 
 BASE = 10
 
 
-@strict
+@strict(repr=False)
 class DecimalAddition(OfficialListTask, SparePositions):
     """A sum "a + b = sum ." with numbers written least significant digit first (paper section 3).
 
@@ -32,6 +34,8 @@ class DecimalAddition(OfficialListTask, SparePositions):
     Args:
         n_digits: digits of each summand, 10 in the paper. At most 18, the most whose sum int64 holds.
         score_first_digit: also score the prediction at "=". Tokens and test set stay the same.
+        test_rows: which rows are tested, one of ``TestRows``: at the paper's parameters the "official" list unless
+            given, elsewhere "distinct" held-out rows.
 
     Raises:
         ValueError: if n_digits is not an int from 2 to 18; one digit makes only 81 sequences.
@@ -45,9 +49,11 @@ class DecimalAddition(OfficialListTask, SparePositions):
     OUTPUT_ZERO: ClassVar[int] = 20
     STOP: ClassVar[int] = 30
     pad_token: ClassVar[int | None] = PAD
+    official_parameters: ClassVar[Mapping[str, int]] = {"n_digits": 10}
 
     n_digits: Annotated[int, Field(ge=2, le=18)] = 10
     score_first_digit: bool = False
+    test_rows: TestRows | None = dataclasses.field(default=None, kw_only=True)
 
     @property
     def d_vocab(self) -> int:
@@ -105,9 +111,6 @@ class DecimalAddition(OfficialListTask, SparePositions):
         position = torch.arange(self.sequence_length, device=tokens.device)
         first = self.sequence_length - 1 - self.n_scored
         return ((position >= first) & (position < self.sequence_length - 1)).repeat(len(tokens), 1)
-
-    def _official_row(self) -> Callable[[random.Random], list[int]] | None:
-        return self._draw_officially if self.n_digits == 10 else None
 
     def _draw_officially(self, rng: random.Random) -> list[int]:
         summands = []

@@ -17,6 +17,9 @@ from rtinterp.tasks.batch import Batch
 #: One distinct sequence in this many is a test sequence, the share the paper uses for modular addition.
 HELD_OUT_ODDS = 20
 
+#: Which of the twentieths is for tests.
+TEST_TWENTIETH = 0
+
 #: A task with fewer distinct sequences could end up with an empty test set.
 MIN_DISTINCT_SEQUENCES = 100
 
@@ -49,7 +52,7 @@ class HeldOutTask(Task):
 
     def is_held_out(self, tokens: Int64[Tensor, "batch pos"]) -> Bool[Tensor, " batch"]:
         """True for rows kept out of the training stream; ``tokens`` are whole rows, padding included."""
-        return (row_hash(tokens) % HELD_OUT_ODDS == 0) & self._may_be_held_out(tokens)
+        return self._is_in_twentieth(TEST_TWENTIETH, tokens)
 
     def sample(self, n: int, generator: torch.Generator) -> Batch:
         check_sample_size(n)
@@ -63,6 +66,10 @@ class HeldOutTask(Task):
         not modify its tensors.
         """
         return _test_set(self)
+
+    def _is_in_twentieth(self, number: int, tokens: Int64[Tensor, "batch pos"]) -> Bool[Tensor, " batch"]:
+        """True for rows of one of the twenty parts into which a hash divides those that may be held out."""
+        return (row_hash(tokens) % HELD_OUT_ODDS == number) & self._may_be_held_out(tokens)
 
     def _n_more(self, n: int) -> int:
         """Rows to draw beyond ``n``, so that there are enough after rejection."""

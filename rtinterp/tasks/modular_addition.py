@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import random
-from typing import Annotated, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Int64
@@ -15,12 +17,13 @@ from rtinterp.strict import strict
 from rtinterp.tasks import draws
 from rtinterp.tasks.base import FIXED_SEED, SparePositions, check_sample_size
 from rtinterp.tasks.batch import Batch
+from rtinterp.tasks.chosen_test_rows import ChoosesTestRows, TestRows
 
 TRAIN_SHARE = 0.95
 
 
-@strict
-class ModularAddition(SparePositions):
+@strict(repr=False)
+class ModularAddition(ChoosesTestRows, SparePositions):
     """[a, b, (a + b) mod p]; the sum is scored (paper section 3).
 
     All p^2 pairs are shuffled once by the official code's fixed seed; the first 95 % are the training set, the rest
@@ -28,6 +31,8 @@ class ModularAddition(SparePositions):
 
     Args:
         p: the modulus, 199 in the paper.
+        test_rows: "official", unless given, or "validation": the last twentieth of the training set, which is then not
+            trained on.
 
     Raises:
         ValueError: if p is not an int from 2 to 1000.
@@ -37,6 +42,16 @@ class ModularAddition(SparePositions):
     n_spare_positions: ClassVar[int] = 2
 
     p: Annotated[int, Field(ge=2, le=1000)] = 199
+    test_rows: Literal["official", "validation"] | None = dataclasses.field(default=None, kw_only=True)
+
+    @classmethod
+    def when_absent(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Before there was a choice, the official split was tested."""
+        return {"test_rows": "official"}
+
+    @property
+    def _default_test_rows(self) -> TestRows:
+        return "official"
 
     @property
     def d_vocab(self) -> int:
@@ -58,7 +73,7 @@ class ModularAddition(SparePositions):
 
     def sample(self, n: int, generator: torch.Generator) -> Batch:
         check_sample_size(n)
-        train_pairs, _ = _split(self.p, generator.device)
+        train_pairs, _ = _split(self, generator.device)
         return self.rows(train_pairs[draws.uniform(0, len(train_pairs) - 1, (n,), generator)])
 
     def test_set(self) -> Batch:
@@ -74,16 +89,18 @@ def _second_position(tokens: Int64[Tensor, "batch pos"]) -> Bool[Tensor, "batch 
 
 
 @functools.cache
-def _split(p: int, device: torch.device) -> tuple[Int64[Tensor, "train 2"], Int64[Tensor, "test 2"]]:
+def _split(task: ModularAddition, device: torch.device) -> tuple[Int64[Tensor, "train 2"], Int64[Tensor, "test 2"]]:
     """The training and the test pairs."""
-    order = list(range(p * p))
+    order = list(range(task.p * task.p))
     random.Random(FIXED_SEED).shuffle(order)
-    pairs = ModularAddition(p=p).pairs[torch.tensor(order)].to(device)
-    n_train = int(TRAIN_SHARE * p * p)
+    pairs = task.pairs[torch.tensor(order)].to(device)
+    n_train = int(TRAIN_SHARE * len(pairs))
+    if task.test_rows == "validation":
+        pairs, n_train = pairs[:n_train], int(TRAIN_SHARE * n_train)
     return pairs[:n_train], pairs[n_train:]
 
 
 @functools.cache
 def _test_set(task: ModularAddition) -> Batch:
-    _, test_pairs = _split(task.p, torch.device("cpu"))
+    _, test_pairs = _split(task, torch.device("cpu"))
     return task.rows(test_pairs)

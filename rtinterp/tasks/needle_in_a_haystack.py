@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Annotated, ClassVar, NamedTuple
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from rtinterp.strict import strict
 from rtinterp.tasks import draws, floors
 from rtinterp.tasks.base import SparePositions
+from rtinterp.tasks.chosen_test_rows import TestRows
 from rtinterp.tasks.held_out import check_distinct_sequences
 from rtinterp.tasks.official_list import OfficialListTask
 
@@ -36,7 +38,7 @@ class KeyValuePositions(NamedTuple):
     value: Int64[Tensor, " pair"]
 
 
-@strict
+@strict(repr=False)
 class NeedleInAHaystack(OfficialListTask, SparePositions):
     """Pairs "m1 c1 .. mk ck", a query "mq?", then "cq", which is scored (paper section 3).
 
@@ -46,6 +48,8 @@ class NeedleInAHaystack(OfficialListTask, SparePositions):
     Args:
         max_pairs: the most pairs in a sequence and the number of markers, 30 in the paper.
         n_values: the number of values, 127 in the paper.
+        test_rows: which rows are tested, one of ``TestRows``: at the paper's parameters the "official" list unless
+            given, elsewhere "distinct" held-out rows.
 
     Raises:
         ValueError: if a parameter is not an int in its range (max_pairs 1 to 200, n_values 2 to 10000),
@@ -56,9 +60,11 @@ class NeedleInAHaystack(OfficialListTask, SparePositions):
     n_spare_positions: ClassVar[int] = 37
     PAD: ClassVar[int] = 0
     pad_token: ClassVar[int | None] = PAD
+    official_parameters: ClassVar[Mapping[str, int]] = {"max_pairs": 30, "n_values": 127}
 
     max_pairs: Annotated[int, Field(ge=1, le=200)] = 30
     n_values: Annotated[int, Field(ge=2, le=10_000)] = 127
+    test_rows: TestRows | None = dataclasses.field(default=None, kw_only=True)
 
     @pydantic.model_validator(mode="after")
     def _is_large_enough(self) -> NeedleInAHaystack:
@@ -140,9 +146,6 @@ class NeedleInAHaystack(OfficialListTask, SparePositions):
         tokens.masked_fill_(position >= query_position, self.PAD)
         tokens.scatter_(1, query_position, markers.gather(1, queried) + self.query_token(0))
         return tokens.scatter_(1, query_position + 1, values.gather(1, queried))
-
-    def _official_row(self) -> Callable[[random.Random], list[int]] | None:
-        return self._draw_officially if (self.max_pairs, self.n_values) == (30, 127) else None
 
     def _draw_officially(self, rng: random.Random) -> list[int]:
         n_pairs = rng.randint(1, self.max_pairs)

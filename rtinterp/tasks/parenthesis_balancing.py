@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, ClassVar
 
@@ -15,11 +16,12 @@ from torch import Tensor
 from rtinterp.strict import strict
 from rtinterp.tasks import floors, parenthesis_strings
 from rtinterp.tasks.base import SparePositions
+from rtinterp.tasks.chosen_test_rows import TestRows
 from rtinterp.tasks.official_list import OfficialListTask
 from rtinterp.tasks.parenthesis_strings import CLOSE, OPEN
 
 
-@strict
+@strict(repr=False)
 class ParenthesisBalancing(OfficialListTask, SparePositions):
     """A string of parentheses, "?", then the scored answer (paper section 3 and the official generator).
 
@@ -30,6 +32,8 @@ class ParenthesisBalancing(OfficialListTask, SparePositions):
 
     Args:
         max_pairs: the most pairs of a balanced string, 30 in the paper.
+        test_rows: which rows are tested, one of ``TestRows``: at the paper's parameters the "official" list unless
+            given, elsewhere "distinct" held-out rows.
 
     Raises:
         ValueError: if max_pairs is not an int from 3 to 200; below 3 the test set would hold no
@@ -45,8 +49,10 @@ class ParenthesisBalancing(OfficialListTask, SparePositions):
     UNBALANCED: ClassVar[int] = OPEN
     BALANCED: ClassVar[int] = CLOSE
     pad_token: ClassVar[int | None] = PAD
+    official_parameters: ClassVar[Mapping[str, int]] = {"max_pairs": 30}
 
     max_pairs: Annotated[int, Field(ge=3, le=200)] = 30
+    test_rows: TestRows | None = dataclasses.field(default=None, kw_only=True)
 
     @property
     def d_vocab(self) -> int:
@@ -89,10 +95,9 @@ class ParenthesisBalancing(OfficialListTask, SparePositions):
         return tokens == self.QUERY
 
     def _may_be_held_out(self, tokens: Int64[Tensor, "batch pos"]) -> Bool[Tensor, " batch"]:
+        if self._tests_the_list:  # which has short ones
+            return super()._may_be_held_out(tokens)
         return self.query_position(tokens) >= self.max_pairs
-
-    def _official_row(self) -> Callable[[random.Random], list[int]] | None:
-        return self._draw_officially if self.max_pairs == 30 else None
 
     def _draw_officially(self, rng: random.Random) -> list[int]:
         return self.sequence(parenthesis_strings.draw_officially(self.max_pairs, rng)).tolist()

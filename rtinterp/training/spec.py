@@ -23,7 +23,7 @@ from rtinterp.strict import strict
 from rtinterp.tasks import TASKS, Task
 from rtinterp.tasks.base import check_judgement
 from rtinterp.training.kept_steps import KeptSteps
-from rtinterp.training.part_json import check_comes_back, complete, part_fields
+from rtinterp.training.part_json import check_comes_back, complete, part_fields, stored_fields
 
 RUN_ID_HASH_CHARACTERS = 12
 #: What every run id is computed with: how a run is watched does not change it.
@@ -99,6 +99,11 @@ class TrainSpec:
     steps_per_evaluation: AtLeastOne = dataclasses.field(default=100, compare=False)
     precision: Precision = "float32"
     kept_steps: KeptSteps = dataclasses.field(default="none", compare=False)
+
+    @classmethod
+    def when_absent(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """What a stored spec means that lacks fields, because its runs are older than these."""
+        return {"kept_steps": "none"}
 
     @model_validator(mode="after")
     def _no_kept_step_after_the_last(self) -> TrainSpec:
@@ -200,11 +205,9 @@ def spec_to_json(spec: RunSpec) -> str:
 
 
 def _to_json(spec: RunSpec, training: Mapping[str, Any]) -> str:
-    """The JSON as if the training had these values; kept steps are left out where there are none, as in old formats."""
+    """The JSON as if the training had these values."""
     fields = dataclasses.asdict(spec)
-    fields["training"] |= training
-    if fields["training"]["kept_steps"] == "none":
-        del fields["training"]["kept_steps"]
+    fields["training"] = stored_fields(TrainSpec, fields["training"] | training)
     parts = {"task": spec.task, "model": spec.model, "parametrisation": spec.parametrisation}
     del fields["parametrisation"]
     fields |= {name: part_fields(part) for name, part in parts.items() if part is not None}
@@ -233,7 +236,6 @@ def spec_from_json(text: str) -> RunSpec:
             raise ValueError(f"a run spec needs an object under {part!r}, found {fields.get(part)!r}")
     classes = {part: registry.named(fields[part].pop("name", None)) for part, registry in registries.items()}
     classes["training"] = TrainSpec
-    fields["training"].setdefault("kept_steps", "none")
     made = {part: complete(cls, fields[part]) for part, cls in classes.items()}
     return complete(RunSpec, {"parametrisation": None, **fields, **made})
 

@@ -1,10 +1,13 @@
 import re
 
 import plotly.graph_objects as go
+import polars as pl
 import pytest
 
 from rtinterp.figures import style
+from rtinterp.figures.figure import TASK
 from rtinterp.figures.images import ImageWriter
+from rtinterp.tasks import DecimalAddition, NeedleInAHaystack
 
 # plotly.js, traces/table: what it draws a cell with, whatever height was asked for.
 FONT_SIZE, LINE_SPACING, CELL_PADDING = 12, 1.3, 8
@@ -32,3 +35,28 @@ def test_pictures_leave_room_above_their_titles(tmp_path):
     assert len(baselines) == 4
     assert baselines[0] - style.TITLE_SIZE >= 10
     assert baselines[-1] + style.TITLE_SIZE <= figure.layout.margin.t
+
+
+@pytest.mark.parametrize(
+    ("task", "told"),
+    [
+        (NeedleInAHaystack(4, 16), "max_pairs = 4, n_values = 16"),
+        (NeedleInAHaystack(4, 16, test_rows="drawn"), "max_pairs = 4, n_values = 16, test_rows = drawn"),
+        (DecimalAddition(2), "n_digits = 2"),
+        (DecimalAddition(2, True), "n_digits = 2, score first digit"),
+    ],
+    ids=repr,
+)
+def test_a_task_is_told_by_what_was_chosen(task, told):
+    assert style.task_parameters(repr(task)) == told
+
+
+def test_the_size_of_a_task_and_its_test_rows_do_not_part_the_rows_of_a_figure():
+    tasks = [
+        [DecimalAddition(), DecimalAddition(2), DecimalAddition(2, test_rows="drawn")],
+        [DecimalAddition(10, True), DecimalAddition(2, True)],
+        [NeedleInAHaystack(), NeedleInAHaystack(4, 16), NeedleInAHaystack(4, 16, test_rows="validation")],
+    ]
+    told = pl.DataFrame({"task": [repr(task) for alike in tasks for task in alike]}).select(TASK).to_series().to_list()
+    assert told == [told[0]] * 3 + [told[3]] * 2 + [told[5]] * 3
+    assert len(set(told)) == 3

@@ -29,6 +29,8 @@ from rtinterp.training.spec import RunSpec, TrainSpec, spec_from_json, spec_to_j
 MANY = st.integers(1, 2**62)
 POSITIVE = st.floats(0, exclude_min=True, allow_infinity=False)
 FRACTION = st.floats(0, 1, exclude_max=True)
+#: Where None may become the official list, that is among them.
+TEST_ROWS = st.sampled_from([None, "distinct", "drawn", "validation"])
 
 
 @st.composite
@@ -40,10 +42,24 @@ def circuit_imitations(draw: st.DrawFn) -> CircuitImitation:
 
 
 TASK_STRATEGIES: dict[type[Task], st.SearchStrategy[Task]] = {
-    ModularAddition: st.builds(ModularAddition, p=st.integers(2, 1000)),
-    NeedleInAHaystack: st.builds(NeedleInAHaystack, max_pairs=st.integers(4, 200), n_values=st.integers(8, 10_000)),
-    DecimalAddition: st.builds(DecimalAddition, n_digits=st.integers(2, 18), score_first_digit=st.booleans()),
-    ParenthesisBalancing: st.builds(ParenthesisBalancing, max_pairs=st.integers(8, 200)),
+    ModularAddition: st.builds(
+        ModularAddition, p=st.integers(2, 1000), test_rows=st.sampled_from(["official", "validation"])
+    ),
+    NeedleInAHaystack: st.builds(
+        NeedleInAHaystack,
+        max_pairs=st.integers(4, 200) | st.just(30),
+        n_values=st.integers(8, 10_000) | st.just(127),
+        test_rows=TEST_ROWS,
+    ),
+    DecimalAddition: st.builds(
+        DecimalAddition,
+        n_digits=st.integers(2, 18) | st.just(10),
+        score_first_digit=st.booleans(),
+        test_rows=TEST_ROWS,
+    ),
+    ParenthesisBalancing: st.builds(
+        ParenthesisBalancing, max_pairs=st.integers(8, 200) | st.just(30), test_rows=TEST_ROWS
+    ),
     Memorization: st.builds(Memorization, n_keys=st.integers(2, 2048)),
     CircuitImitation: circuit_imitations(),
     LanguageModelling: st.builds(

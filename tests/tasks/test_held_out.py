@@ -33,10 +33,22 @@ OFFICIAL = [
 
 #: sha256 of test sets drawn by the sampler, as first drawn: neither machine nor version of torch may move them.
 PINNED = [
-    (NeedleInAHaystack(max_pairs=6, n_values=20), "24738cd1a9c8035068cdfa37cc682df255d0b34307fea53626f4c326c44613c2"),
-    (DecimalAddition(n_digits=3), "66dee8b084f6d5325b8403387c735e37aa0b1d2308c3a60874a96832eeac5d96"),
-    (CircuitImitation(6, n_tokens=9, d_vocab=50), "b978c2262688b4a1994a1509d0d165e7f32532949e9d1545c56dca59970ada90"),
-    (ParenthesisBalancing(max_pairs=8), "8dafa0495d4e2c4f5d16b2a4d55e511f12d99e3effd24438c0bb425ada325060"),
+    (
+        NeedleInAHaystack(max_pairs=6, n_values=20, test_rows="drawn"),
+        "24738cd1a9c8035068cdfa37cc682df255d0b34307fea53626f4c326c44613c2",
+    ),
+    (
+        DecimalAddition(n_digits=3, test_rows="drawn"),
+        "66dee8b084f6d5325b8403387c735e37aa0b1d2308c3a60874a96832eeac5d96",
+    ),
+    (
+        CircuitImitation(6, n_tokens=9, d_vocab=50),
+        "b978c2262688b4a1994a1509d0d165e7f32532949e9d1545c56dca59970ada90",
+    ),
+    (
+        ParenthesisBalancing(max_pairs=8, test_rows="drawn"),
+        "8dafa0495d4e2c4f5d16b2a4d55e511f12d99e3effd24438c0bb425ada325060",
+    ),
 ]
 
 SMALL_OR_PAPER = [

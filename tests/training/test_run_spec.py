@@ -11,13 +11,26 @@ from training_references import REGIMES, TASKS, small_run
 from rtinterp.models.parametrisations import LowRank, RandomSubspace
 from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.transformer.spec import ModelSpec
-from rtinterp.tasks import DecimalAddition, ModularAddition
+from rtinterp.tasks import DecimalAddition, ModularAddition, NeedleInAHaystack, ParenthesisBalancing, Task
 from rtinterp.training.spec import RunSpec, TrainSpec, spec_from_json, spec_to_json
 
 SPEC = RunSpec(ModularAddition(p=23), ModelSpec(d_model=16), TrainSpec(n_steps=10, batch_size=8))
 
 #: Every stored run is named by it.
 GOLDEN_RUN_ID = "modular_addition-d16-embeddings-seed0-23c498009621"
+
+#: The same of tasks as they were before their test rows could be chosen.
+GOLDEN_RUN_IDS = [
+    (ModularAddition(), "modular_addition-d16-embeddings-seed0-c3580bbac3fa"),
+    (NeedleInAHaystack(), "needle_in_a_haystack-d16-embeddings-seed0-34cd4dcbe151"),
+    (NeedleInAHaystack(4, 16, test_rows="drawn"), "needle_in_a_haystack-d16-embeddings-seed0-a4eaa1c14f95"),
+    (NeedleInAHaystack(30, 16, test_rows="drawn"), "needle_in_a_haystack-d16-embeddings-seed0-68ef544b4578"),
+    (DecimalAddition(), "decimal_addition-d16-embeddings-seed0-c5a6e10e15a5"),
+    (DecimalAddition(score_first_digit=True), "decimal_addition-d16-embeddings-seed0-bfe39be4c1c5"),
+    (DecimalAddition(2, test_rows="drawn"), "decimal_addition-d16-embeddings-seed0-b8d30871c769"),
+    (ParenthesisBalancing(), "parenthesis_balancing-d16-embeddings-seed0-7fb21a1435f3"),
+    (ParenthesisBalancing(10, test_rows="drawn"), "parenthesis_balancing-d16-embeddings-seed0-3eec8cda85e8"),
+]
 
 
 def with_training(**fields: object) -> RunSpec:
@@ -27,6 +40,7 @@ def with_training(**fields: object) -> RunSpec:
 CHANGES = {
     "task": dataclasses.replace(SPEC, task=DecimalAddition(n_digits=2)),
     "task.p": dataclasses.replace(SPEC, task=ModularAddition(p=29)),
+    "task.test_rows": dataclasses.replace(SPEC, task=ModularAddition(p=23, test_rows="validation")),
     "model.d_model": dataclasses.replace(SPEC, model=ModelSpec(d_model=32)),
     "model.n_layers": dataclasses.replace(SPEC, model=ModelSpec(d_model=16, n_layers=3)),
     "model.n_heads": dataclasses.replace(SPEC, model=ModelSpec(d_model=16, n_heads=2)),
@@ -125,6 +139,34 @@ def test_run_ids_differ_for_every_field_but_those_that_say_how_a_run_is_watched(
 
 def test_golden_run_id() -> None:
     assert SPEC.run_id == GOLDEN_RUN_ID
+
+
+@pytest.mark.parametrize(("task", "run_id"), GOLDEN_RUN_IDS, ids=repr)
+def test_run_ids_from_before_test_rows_could_be_chosen(task: Task, run_id: str) -> None:
+    spec = dataclasses.replace(SPEC, task=task)
+    assert spec.run_id == run_id
+    assert "test_rows" not in spec_to_json(spec)
+    assert spec_from_json(spec_to_json(spec)).task == task
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        NeedleInAHaystack(4, 16),
+        NeedleInAHaystack(test_rows="distinct"),
+        NeedleInAHaystack(test_rows="drawn"),
+        DecimalAddition(2).for_validation(),
+        ModularAddition(23).for_validation(),
+    ],
+    ids=repr,
+)
+def test_other_test_rows_are_written_and_make_another_run(task: Task) -> None:
+    spec = dataclasses.replace(SPEC, task=task)
+    fields = json.loads(spec_to_json(spec))
+    assert fields["task"].pop("test_rows") == task.test_rows
+    before = spec_from_json(json.dumps(fields))
+    assert before.task.test_rows != task.test_rows
+    assert before.run_id != spec.run_id
 
 
 @pytest.mark.parametrize("trainable", REGIMES)
