@@ -34,8 +34,8 @@ class DecimalAddition(OfficialListTask, SparePositions):
     Args:
         n_digits: digits of each summand, 10 in the paper. At most 18, the most whose sum int64 holds.
         score_first_digit: also score the prediction at "=". Tokens and test set stay the same.
-        test_rows: which rows are tested, one of ``TestRows``: at the paper's parameters the "official" list unless
-            given, elsewhere "distinct" held-out rows.
+        test_rows: which rows are tested: "official", "distinct", "drawn" or "validation"; unless given, the official
+            list at the paper's parameters, elsewhere distinct held-out rows.
 
     Raises:
         ValueError: if n_digits is not an int from 2 to 18; one digit makes only 81 sequences.

@@ -48,8 +48,8 @@ class NeedleInAHaystack(OfficialListTask, SparePositions):
     Args:
         max_pairs: the most pairs in a sequence and the number of markers, 30 in the paper.
         n_values: the number of values, 127 in the paper.
-        test_rows: which rows are tested, one of ``TestRows``: at the paper's parameters the "official" list unless
-            given, elsewhere "distinct" held-out rows.
+        test_rows: which rows are tested: "official", "distinct", "drawn" or "validation"; unless given, the official
+            list at the paper's parameters, elsewhere distinct held-out rows.
 
     Raises:
         ValueError: if a parameter is not an int in its range (max_pairs 1 to 200, n_values 2 to 10000),

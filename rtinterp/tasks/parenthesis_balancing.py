@@ -32,8 +32,8 @@ class ParenthesisBalancing(OfficialListTask, SparePositions):
 
     Args:
         max_pairs: the most pairs of a balanced string, 30 in the paper.
-        test_rows: which rows are tested, one of ``TestRows``: at the paper's parameters the "official" list unless
-            given, elsewhere "distinct" held-out rows.
+        test_rows: which rows are tested: "official", "distinct", "drawn" or "validation"; unless given, the official
+            list at the paper's parameters, elsewhere distinct held-out rows.
 
     Raises:
         ValueError: if max_pairs is not an int from 3 to 200; below 3 the test set would hold no
