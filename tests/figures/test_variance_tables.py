@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -162,3 +163,11 @@ def test_layers_and_heads_of_shipped_tables_count_from_0(name: str) -> None:
         named = of_layer.select(pl.format("after layer {}", "layer")).to_series()
         assert of_layer["site"].to_list() == named.to_list()
         assert set(table.filter(pl.col("layer").is_null())["site"]) == {"embedding"}
+
+
+def test_figure_2_names_its_heads_as_its_table_does() -> None:
+    name = "figure2_attention"
+    table = pl.read_csv(SHIPPED / f"{name}.csv")
+    drawn = " ".join(note.text for note in FIGURES[name].plot(table).layout.annotations)
+    named = {(int(layer), int(head)) for layer, head in re.findall(r"layer (\d+), head (\d+)", drawn)}
+    assert named == set(table.filter(seed=table["seed"].min()).select("layer", "head").rows())
