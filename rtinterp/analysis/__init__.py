@@ -17,6 +17,7 @@ Each kind of analysis is a module:
 - ``labelled_rows``: how accuracy differs between kinds of test rows.
 - ``modular_addition_circuits``: whether a model adds modulo p like a clock or like a pizza.
 - ``patching``: what a patch at each layer and position brings back.
+- ``paths``: what a head or an MLP changes through one reader of what it writes.
 - ``predictions``: how good a model's predictions are, with or without an intervention.
 - ``stitching``: the embeddings of one body in another.
 - ``subspaces``: what lies in a subspace of the residual stream, and how two compare.
@@ -75,6 +76,7 @@ from rtinterp.analysis.modular_addition_circuits import (
     irrelevance_of,
 )
 from rtinterp.analysis.patching import recovery_table
+from rtinterp.analysis.paths import Receiver, path, path_table, receivers_of, sender_changes, split_inputs
 from rtinterp.analysis.predictions import (
     accuracy,
     cross_entropy,
@@ -110,6 +112,7 @@ __all__ = [
     "Intervention",
     "MeanAblation",
     "Node",
+    "Receiver",
     "ResampleAblation",
     "RowCount",
     "Stitch",
@@ -163,6 +166,8 @@ __all__ = [
     "orthonormal",
     "overlap",
     "pair_interactions",
+    "path",
+    "path_table",
     "pattern_table",
     "positions_that_feed",
     "prediction_table",
@@ -170,6 +175,7 @@ __all__ = [
     "principal_subspace",
     "project",
     "random_subspace",
+    "receivers_of",
     "recovery_table",
     "remove",
     "replace",
@@ -179,8 +185,10 @@ __all__ = [
     "residue_circles",
     "restricted_logits",
     "scored_logits",
+    "sender_changes",
     "sensitive_subspace",
     "shapley_values",
+    "split_inputs",
     "subset_values",
     "sum_frequency_power",
     "target_statistics",
