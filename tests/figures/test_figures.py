@@ -128,6 +128,29 @@ def head_scores(task: NeedleInAHaystack, model, n_sequences: int) -> dict[str, l
     return scores
 
 
+def test_figure_2_tells_what_goes_to_other_values(runs_of) -> None:
+    """Counted one by one: all values of the sequence but the one that attends, or the one that is asked for."""
+    run = runs_of("figure2_attention")[0]
+    task = run.spec.task
+    tokens = task.test_set().tokens[: figure2_attention.N_SCORED_SEQUENCES]
+    _, cache = run.model.run_with_cache(tokens)
+    table = figure2_attention.compute([run])
+    for layer, role in enumerate(("marker", "retrieval")):
+        rows = table.filter(pl.col("role") == role, pl.col("state") == "trained")
+        weights = []
+        for sequence, row in enumerate(tokens.tolist()):
+            query = next(pos for pos, token in enumerate(row) if token >= task.query_token(0))
+            values = range(1, query, 2)
+            asked_for = next(pos for pos in values if row[pos - 1] == row[query] - task.max_pairs)
+            pattern = cache["pattern", layer][sequence, rows["head"][0]]
+            attending = [(pos, pos) for pos in values] if role == "marker" else [(query, asked_for)]
+            weights += [sum(pattern[at, v].item() for v in values if v != own) for at, own in attending]
+        assert rows["weight_on_other_values"][0] == pytest.approx(sum(weights) / len(weights), abs=1e-5)
+    older = figure2_attention.plot(table.drop("weight_on_other_values"))
+    assert "other values" not in older.layout.annotations[0].text
+    assert "other values" in figure2_attention.plot(table).layout.annotations[0].text
+
+
 def test_figure_2_shows_the_heads_with_the_highest_scores_after_training_in_both_states(runs_of) -> None:
     """The models before and after training are two with other bodies, of which other heads score highest."""
     run = dataclasses.replace(runs_of("figure2_attention")[0])

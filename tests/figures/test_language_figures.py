@@ -78,6 +78,18 @@ def test_figure_4_floors_are_those_of_counted_tokens(runs_of, corpus: Corpus) ->
         assert table[f"{kind}_entropy"].to_list() == pytest.approx([entropy] * len(runs), rel=1e-6)
 
 
+def test_figure_4_says_which_models_are_worse_than_bigrams(runs_of) -> None:
+    table = FIGURE4.compute(runs_of("figure4_language_loss"))
+    random = pl.col("trainable") == "embeddings"
+    wide = (pl.col("d_model") == 16) & (pl.col("n_layers") == 2)
+    losses = pl.when(random).then(5.0).when(wide).then(3.5).otherwise(3.3)
+    planted = table.with_columns(test_loss=losses, bigram_entropy=pl.lit(3.4))
+    told = "(3.40): random transformer: all 4 models. fully trained: width 16, 2 layers"
+    assert f"medians worse than the bigram model {told}" in FIGURE4.plot(planted).layout.title.text
+    better = planted.with_columns(test_loss=pl.lit(3.0))
+    assert "random transformer: none. fully trained: none" in FIGURE4.plot(better).layout.title.text
+
+
 def test_figure_4_plots_every_run(runs_of) -> None:
     runs = runs_of("figure4_language_loss")
     figure = FIGURE4.plot(FIGURE4.compute(runs))

@@ -45,6 +45,8 @@ def test_table_3_counts_bits_and_parameters(runs_of) -> None:
         assert row["recall"] == n_recalled / 36
         assert row["n_trainable"] == n_parameters
         assert row["bits_recalled"] == pytest.approx(n_recalled * math.log(6, 2))
+        known = (n_recalled - 36 / 6) / (1 - 1 / 6)
+        assert row["bits_net_of_luck"] == pytest.approx(max(known, 0) * math.log(6, 2))
         assert row["bits_per_parameter"] == pytest.approx(n_recalled * math.log(6, 2) / n_parameters)
     rows = list(zip(*table3_memorization.plot(table).data[0].cells.values, strict=True))
     assert len(rows) == 4
@@ -53,6 +55,12 @@ def test_table_3_counts_bits_and_parameters(runs_of) -> None:
     assert all("rate 0.001, decay 0.001" in row[0] for row in in_text)
     # The paper's numbers are of 512 keys.
     assert [(row[2], row[6]) for row in rows] == [("", "")] * 4
+    # Both random models recall about what guessing does, 6 pairs; of 20 and 31, a model knows 16.8 and 30.
+    net = (16.8 + 30) / 2 * math.log(6, 2)
+    assert normal[7].startswith(f"{net:,.0f}<")
+    assert f"{net / n_trainable(Memorization(n_keys=6), runs[-1].spec.model, 'all'):.2f} per parameter" in normal[7]
+    older = table3_memorization.plot(table.drop("bits_net_of_luck")).data[0].cells.values
+    assert set(older[7]) == {""}, "tables of earlier drawings do not tell"
     assert random[1].startswith("16.7")
     assert "13.9 to 19.4" in random[1]
     assert normal[1].startswith("70.8")

@@ -53,8 +53,22 @@ def plot(table: pl.DataFrame) -> go.Figure:
     figure.update_yaxes(title_text="test loss, nats per token")
     two_columns = {"entrywidth": 0.45, "entrywidthmode": "fraction"}
     figure.update_layout(legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.15, **two_columns})
-    style.finish(figure, "Figure 4: language-modelling loss against width", table, width=820, height=430)
+    text = f"{style.subtitle(table)}<br>{_worse_than_bigrams(table)}"
+    style.finish_with(figure, "Figure 4: language-modelling loss against width", text, width=820, height=430)
     return figure.update_layout(margin_b=120, margin_r=110)
+
+
+def _worse_than_bigrams(table: pl.DataFrame) -> str:
+    """``"worse than the bigram model (3.40): random transformer: all 6 models; fully trained: width 16, 2 layers"``."""
+    told = []
+    for trainable in RANDOM_AND_NORMAL:
+        of_kind = table.filter(pl.col("trainable") == trainable)
+        models = of_kind.group_by("n_layers", "d_model").agg(pl.col("test_loss", "bigram_entropy").median())
+        worse = models.filter(pl.col("test_loss") > pl.col("bigram_entropy")).sort("n_layers", "d_model")
+        names = "; ".join(f"width {d_model}, {n} layers" for n, d_model in worse.select("n_layers", "d_model").rows())
+        names = "none" if worse.is_empty() else f"all {len(models)} models" if len(worse) == len(models) else names
+        told.append(f"{regime_name(trainable)}: {names}")
+    return f"medians worse than the bigram model ({table['bigram_entropy'][0]:.2f}): {'. '.join(told)}"
 
 
 FIGURE = Figure(
@@ -63,8 +77,9 @@ FIGURE = Figure(
     caption=(
         "Cross-entropy on held-out stories, in nats per token of the corpus's own byte-pair encoding: each point is a "
         "seed, lines join the medians. Compare at one height: how much wider is a random transformer of the same loss? "
-        "Dotted: models that know how frequent tokens are (unigram), or how often one follows another (bigram); a "
-        "transformer below the second uses more than the current token."
+        "Dotted: models that know how frequent tokens are (unigram), or how often one follows another (bigram). A "
+        "transformer below the second uses more than the current token; which are above it, and so do not show that "
+        "they do, stands under the title. Training windows are drawn with replacement."
     ),
     experiment="figure4",
     compute=compute,
