@@ -138,7 +138,8 @@ def _train(sweep: Sweep, workers: Workers) -> None:
     if report.left:
         waiting = {run.spec for run in sweep.store.unfinished() if run.checkpoint_step is not None}
         n_begun = len(waiting.intersection(report.left))
-        tell(f"of what is left, {n_begun} have a checkpoint; the same command goes on from there")
+        have = "has" if n_begun == 1 else "have"
+        tell(f"of what is left, {n_begun} {have} a checkpoint; the same command goes on from there")
     if report.errors:
         what = "1 stack or run" if len(report.errors) == 1 else f"{len(report.errors)} stacks or runs"
         raise SweepError(f"{what} could not be trained, as told above")

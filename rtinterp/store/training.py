@@ -136,6 +136,7 @@ def _what_was_kept(store: RunStore, specs: Sequence[RunSpec]) -> str:
     distinct = set(specs)
     missing = set(store.missing(distinct, retry_failed=True))
     begun = missing.intersection(run.spec for run in store.unfinished() if run.checkpoint_step is not None)
-    checkpoints = f" and {len(begun)} have a checkpoint there" if begun else ""
+    have = "has" if len(begun) == 1 else "have"
+    checkpoints = f" and {len(begun)} {have} a checkpoint there" if begun else ""
     stored = f"{len(distinct) - len(missing)} of {len(distinct)} runs are stored in {store.path}"
     return f"{stored}{checkpoints}; the same call or the same command goes on from there"

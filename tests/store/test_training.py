@@ -106,7 +106,7 @@ def test_an_interrupt_without_a_store_says_that_nothing_was_kept(monkeypatch: py
 
 @pytest.mark.parametrize(
     ("store", "said"),
-    [("None", "nothing was kept"), ("'runs'", "0 of 1 runs are stored in runs and 1 have a checkpoint there")],
+    [("None", "nothing was kept"), ("'runs'", "0 of 1 runs are stored in runs and 1 has a checkpoint there")],
 )
 def test_an_interrupted_cell_shows_what_was_kept_and_nothing_else(
     store: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
