@@ -5,6 +5,7 @@ from typing import TypeVar
 from rtinterp.registry import Registry
 from rtinterp.tasks.base import SparePositions, Task
 from rtinterp.tasks.batch import Batch
+from rtinterp.tasks.causal_task import CausalTask, Counterfactuals
 from rtinterp.tasks.circuit_imitation import CircuitImitation
 from rtinterp.tasks.corpus import Corpus, find_corpus, open_corpus
 from rtinterp.tasks.decimal_addition import DecimalAddition
@@ -50,8 +51,10 @@ for _task in (
 __all__ = [
     "TASKS",
     "Batch",
+    "CausalTask",
     "CircuitImitation",
     "Corpus",
+    "Counterfactuals",
     "DecimalAddition",
     "HeldOutTask",
     "LanguageModelling",

@@ -17,13 +17,14 @@ from rtinterp.strict import strict
 from rtinterp.tasks import draws, floors
 from rtinterp.tasks.base import SparePositions
 from rtinterp.tasks.chosen_test_rows import TestRows
+from rtinterp.tasks.decimal_causal_model import DecimalCausalModel
 from rtinterp.tasks.official_list import OfficialListTask
 
 BASE = 10
 
 
 @strict(repr=False)
-class DecimalAddition(OfficialListTask, SparePositions):
+class DecimalAddition(OfficialListTask, SparePositions, DecimalCausalModel):
     """A sum "a + b = sum ." with numbers written least significant digit first (paper section 3).
 
     Both numbers are uniform among those of n_digits digits, no leading zero. Digits of the sum have tokens of

@@ -18,12 +18,13 @@ from rtinterp.tasks import draws
 from rtinterp.tasks.base import FIXED_SEED, SparePositions, check_sample_size
 from rtinterp.tasks.batch import Batch
 from rtinterp.tasks.chosen_test_rows import ChoosesTestRows, TestRows
+from rtinterp.tasks.modular_causal_model import ModularCausalModel
 
 TRAIN_SHARE = 0.95
 
 
 @strict(repr=False)
-class ModularAddition(ChoosesTestRows, SparePositions):
+class ModularAddition(ChoosesTestRows, SparePositions, ModularCausalModel):
     """[a, b, (a + b) mod p]; the sum is scored (paper section 3).
 
     All p^2 pairs are shuffled once by the official code's fixed seed; the first 95 % are the training set, the rest

@@ -21,6 +21,7 @@ from rtinterp.tasks import draws, floors
 from rtinterp.tasks.base import SparePositions
 from rtinterp.tasks.chosen_test_rows import TestRows
 from rtinterp.tasks.held_out import check_distinct_sequences
+from rtinterp.tasks.needle_causal_model import NeedleCausalModel
 from rtinterp.tasks.official_list import OfficialListTask
 
 
@@ -39,7 +40,7 @@ class KeyValuePositions(NamedTuple):
 
 
 @strict(repr=False)
-class NeedleInAHaystack(OfficialListTask, SparePositions):
+class NeedleInAHaystack(OfficialListTask, SparePositions, NeedleCausalModel):
     """Pairs "m1 c1 .. mk ck", a query "mq?", then "cq", which is scored (paper section 3).
 
     The number of pairs k is uniform in 1 .. max_pairs, the k markers are distinct, the values uniform and the queried

@@ -18,11 +18,12 @@ from rtinterp.tasks import floors, parenthesis_strings
 from rtinterp.tasks.base import SparePositions
 from rtinterp.tasks.chosen_test_rows import TestRows
 from rtinterp.tasks.official_list import OfficialListTask
+from rtinterp.tasks.parenthesis_causal_model import ParenthesisCausalModel
 from rtinterp.tasks.parenthesis_strings import CLOSE, OPEN
 
 
 @strict(repr=False)
-class ParenthesisBalancing(OfficialListTask, SparePositions):
+class ParenthesisBalancing(OfficialListTask, SparePositions, ParenthesisCausalModel):
     """A string of parentheses, "?", then the scored answer (paper section 3 and the official generator).
 
     A third of the strings are uniform noise of 1 to 2 max_pairs symbols; the others start out balanced, with 1 to
