@@ -19,6 +19,8 @@ Each kind of analysis is a module:
 - ``patching``: what a patch at each layer and position brings back.
 - ``paths``: what a head or an MLP changes through one reader of what it writes.
 - ``predictions``: how good a model's predictions are, with or without an intervention.
+- ``rank_curves``: how many directions of a site are sufficient, or necessary.
+- ``site_statistics``: mean, covariance and sensitivity of activations, from which subspaces are found.
 - ``stitching``: the embeddings of one body in another.
 - ``subspaces``: what lies in a subspace of the residual stream, and how two compare.
 - ``subspace_finding``: principal and sensitive subspaces, and random ones as controls.
@@ -89,6 +91,8 @@ from rtinterp.analysis.predictions import (
     prediction_table,
     scored_logits,
 )
+from rtinterp.analysis.rank_curves import least_rank, rank_curve, ranks_up_to
+from rtinterp.analysis.site_statistics import SiteStatistics, site_statistics
 from rtinterp.analysis.stitching import Stitch, affine_stitch, orthogonal_stitch, with_tensors
 from rtinterp.analysis.subspace_finding import (
     coordinate_subspace,
@@ -115,6 +119,7 @@ __all__ = [
     "Receiver",
     "ResampleAblation",
     "RowCount",
+    "SiteStatistics",
     "Stitch",
     "Subspace",
     "TargetStatistics",
@@ -150,6 +155,7 @@ __all__ = [
     "key_frequencies",
     "kl_divergence",
     "learned_subspace",
+    "least_rank",
     "logit_difference",
     "logits_of_all_pairs",
     "margins",
@@ -175,6 +181,8 @@ __all__ = [
     "principal_subspace",
     "project",
     "random_subspace",
+    "rank_curve",
+    "ranks_up_to",
     "receivers_of",
     "recovery_table",
     "remove",
@@ -188,6 +196,7 @@ __all__ = [
     "sender_changes",
     "sensitive_subspace",
     "shapley_values",
+    "site_statistics",
     "split_inputs",
     "subset_values",
     "sum_frequency_power",
