@@ -285,7 +285,7 @@ def test_pairs_without_a_trained_twin_have_a_row_of_their_own(runs_of) -> None:
     table = table1_accuracy.compute([changed])
     assert table.select("n_rows_without_twin", "accuracy_without_twin").row(0) == (len(alone), pytest.approx(expected))
     (row,) = (row for row in cells_of(table1_accuracy.plot(table)) if "twins apart" in row["task"])
-    assert f"{len(alone)} test rows of which (b, a) is not trained on" in row["task"]
+    assert f"(b, a) not trained on: {len(alone)} rows" in row["task"]
     low, high, _ = wilson(expected * len(alone), len(alone))
     cell = f"{expected * 100:.1f} †" + style.small(f"[{low * 100:.1f}, {high * 100:.1f}] rows")
     assert cell in row.values()

@@ -18,6 +18,8 @@ from rtinterp.papers.random_transformers.grid import RANDOM_AND_NORMAL
 from rtinterp.plot.look import axes
 
 N_COLUMNS = 2
+#: Pixels of the second line of a panel's title.
+TITLE_LINE = 18
 #: Fewer seeds are shown one by one: quantiles of them would say nothing.
 MIN_SEEDS_OF_A_BOX = 5
 #: Ends of the whiskers: 80 % of the seeds lie between them.
@@ -45,7 +47,9 @@ def plot(table: pl.DataFrame) -> go.Figure:
     figure.update_layout(legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.09})
     text = "<br>".join(filter(None, [style.subtitle(table), _note(table)]))
     style.finish_with(figure, "Figure 7: accuracy against width", text, width=1000, height=330 * n_rows)
-    return figure.update_layout(margin_b=90)
+    layout = figure.to_dict()["layout"]
+    height, top = layout["height"] + TITLE_LINE, layout["margin"]["t"] + TITLE_LINE
+    return figure.update_layout(margin_b=90, margin_t=top, height=height)
 
 
 def _add_task(figure: go.Figure, table: pl.DataFrame, place: dict[str, Any], first: bool) -> None:

@@ -102,7 +102,7 @@ def parts_of(of_task: pl.DataFrame) -> list[Part]:
         parts.append(Part("exact match", described, "exact_match", "n_effective_rows"))
     if "n_rows_without_twin" in of_task.columns and of_task["n_rows_without_twin"].max():
         n_rows, chance = of_task["n_rows_without_twin"].max(), of_task["floor_accuracy"][0]
-        described = f"{n_rows:,} test rows of which (b, a) is not trained on"
+        described = f"(b, a) not trained on: {n_rows:,} rows"
         parts.append(Part("twins apart", described, "accuracy_without_twin", "n_rows_without_twin", floor=chance))
     return parts
 
