@@ -16,7 +16,7 @@ from rtinterp.figures.verdicts import Parts, Verdict, in_words, together
 NAME = "claims"
 Size = Literal["the paper's size", "smaller sizes"]
 SIZES: tuple[Size, ...] = get_args(Size)
-NO_RUNS = "no run"
+NO_ROWS = "no rows bear on it"
 
 SCHEMA = {
     "claim": pl.String,
@@ -72,7 +72,7 @@ class Finding(NamedTuple):
     @property
     def verdict_in_words(self) -> str:
         """The verdict, and of what it is another; without rows that bear on it, it cannot be told."""
-        return in_words(self.parts) if len(self.rows) else f"{self.verdict}: {NO_RUNS}"
+        return in_words(self.parts) if len(self.rows) else f"{self.verdict}: {NO_ROWS}"
 
     def sentence(self, number: str = "{}") -> str:
         """Say what ours shows: every median, and where they come from; nothing without runs.
@@ -92,7 +92,9 @@ class Finding(NamedTuple):
         n_seeds = _ends(self.rows["n_seeds"])
         medians = f"medians of {n_seeds} seeds" if n_seeds != "1" else "1 seed"
         told = [source for source in get_args(Source) if self.rows["source"].str.contains(source).any()]
-        return ", ".join([f"{scales} scale", medians, *filter(None, [" and ".join(told)])])
+        return ", ".join(
+            [f"{scales} scale", f"width {_widths(self.rows)}", medians, *filter(None, [" and ".join(told)])]
+        )
 
 
 def findings(claims: Sequence[Claim], tables: Mapping[str, pl.DataFrame]) -> Iterator[Finding]:
@@ -123,7 +125,7 @@ def claims_table(found: Iterable[Finding]) -> pl.DataFrame:
             "rule": one.claim.rule,
             "scale": " and ".join(one.rows["scale"].unique(maintain_order=True)),
             "n_seeds": _ends(one.rows["n_seeds"]),
-            "d_model": ", ".join(map(str, one.rows["d_model"].unique().sort(descending=True))),
+            "d_model": _widths(one.rows),
         }
         for one in found
     ]
@@ -135,7 +137,7 @@ def as_markdown(table: pl.DataFrame) -> str:
     lines = [f"| claim | {' | '.join(f'at {size}' for size in SIZES)} | it holds if |", "| --- " * 4 + "|"]
     for of_claim in table.partition_by("claim", maintain_order=True):
         by_size = {row["size"]: _told(row) for row in of_claim.iter_rows(named=True)}
-        cells = [of_claim["claim"][0], *(by_size.get(size, NO_RUNS) for size in SIZES), of_claim["rule"][0]]
+        cells = [of_claim["claim"][0], *(by_size.get(size, NO_ROWS) for size in SIZES), of_claim["rule"][0]]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -154,6 +156,10 @@ def _finding(claim: Claim, size: Size, table: pl.DataFrame) -> Finding:
             kinds.setdefault((item.quantity, style.model_name(body, trainable)), item)
     items = list(kinds.values())
     return Finding(claim, size, claim.judge(items), summaries(items))
+
+
+def _widths(rows: pl.DataFrame) -> str:
+    return ", ".join(map(str, rows["d_model"].unique().sort(descending=True)))
 
 
 def _ends(numbers: pl.Series) -> str:

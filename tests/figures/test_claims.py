@@ -227,7 +227,7 @@ def test_every_claim_is_on_a_figure_and_its_rule_is_told() -> None:
         assert one.rows["ours_median"].is_not_nan().all()
         assert one.claim.rule.endswith("there are at least 3 seeds")
         if one.rows.is_empty():
-            assert (one.size, one.verdict_in_words, one.sentence()) == (OWN, "cannot be told: no run", "")
+            assert (one.size, one.verdict_in_words, one.sentence()) == (OWN, "cannot be told: no rows bear on it", "")
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.published[:40])
@@ -252,9 +252,12 @@ def test_the_sentence_tells_each_median_and_where_it_is_from() -> None:
     )
     *_, one = found_in("table3_memorization", table)
     numbers = "random transformer 0.50, fully trained 3.00"
-    assert one.sentence() == f"Bits per trainable parameter: {numbers} (quick scale, medians of 3 seeds, shipped)."
+    assert (
+        one.sentence()
+        == f"Bits per trainable parameter: {numbers} (quick scale, width 16, medians of 3 seeds, shipped)."
+    )
     *_, one = found_in("table3_memorization", table.filter(pl.col("seed") == 2).with_columns(scale=pl.lit("paper")))
-    assert one.sentence("<b>{}</b>").endswith("fully trained <b>3.25</b> (paper scale, 1 seed, shipped).")
+    assert one.sentence("<b>{}</b>").endswith("fully trained <b>3.25</b> (paper scale, width 16, 1 seed, shipped).")
 
 
 def test_a_verdict_tells_of_what_it_is_another() -> None:
