@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -102,6 +103,9 @@ def test_other_models_and_variants_of_tasks_do_not_count() -> None:
         {"task": "ParenthesisBalancing(max_pairs=30, short_strings='trained on')"},
     ):
         assert decided("solve", *good, rows(test_accuracy=0.0, **other))[OWN] == "holds"
+        toys = {**other, "task": re.sub(r"=\d+", "=2", other.get("task", TOYS[0]))}
+        found = decided("solve", *of_tasks(TOYS, ALL, scale="quick"), rows(test_accuracy=0.0, **toys))
+        assert found[SMALLER] == "holds"
 
 
 def test_narrow_models_and_fewer_embeddings_have_to_fail() -> None:
@@ -196,6 +200,16 @@ def test_random_models_are_compared_with_fully_trained_ones(key, columns, column
     assert verdict(normal, random) == "does not hold"
     assert verdict([*random[:2], normal[0]], [*normal[:2], random[0]]) == "cannot be told"
     assert verdict(random[:2], normal) == "cannot be told"
+
+
+def test_several_times_fewer_bits_are_three_times() -> None:
+    def verdict(random: float) -> str:
+        columns = ORDERS[0][1]
+        kinds = (rows(trainable=t, bits_per_parameter=bits, **columns) for t, bits in
+                 (("embeddings", random), ("all", 3.0)))  # fmt: skip
+        return decided("bits", *kinds)[OWN]
+
+    assert (verdict(0.99), verdict(1.01)) == ("holds", "does not hold")
 
 
 def test_wide_targets_have_to_be_imitated_worse() -> None:

@@ -46,7 +46,7 @@ def test_median_interval_and_range_of_the_runs_beside_a_known_number() -> None:
 
 
 def test_runs_of_different_budgets_are_no_seeds_of_one_model() -> None:
-    tables = [runs("test_accuracy", [0.5, 0.5], **COUNTED), runs("test_accuracy", [1.0], n_steps=50_000, **COUNTED)]
+    tables = [runs("test_accuracy", [0.5, 0.5], **COUNTED), runs("test_accuracy", [1.0] * 3, n_steps=50_000, **COUNTED)]
     (row,) = paper_vs_ours(COMPARED, {"table1_accuracy": pl.concat(tables)}).iter_rows(named=True)
     assert (row["ours_median"], row["n_seeds"], row["n_steps"]) == (50, 2, 1500)
 

@@ -15,6 +15,7 @@ PERCENT = "{:.1f}\N{NO-BREAK SPACE}%"
 WIDE, NARROW = published.PAPER_WIDTHS["wide"], published.PAPER_WIDTHS["narrow"]
 #: Claims about all of the algorithmic tasks need runs of each.
 TASKS = ("modular addition", "needle in a haystack", "decimal addition", "parenthesis balancing")
+SOLVED, MOST = (f"{100 * share:.0f} %" for share in (rules.SOLVED, rules.MOST))
 SEEDS = f"there are at least {MIN_SEEDS} seeds"
 CLAIMS = (
     Claim(
@@ -24,7 +25,7 @@ CLAIMS = (
         "Test accuracy of wide random transformers",
         evidence.accuracy_of_random("wide"),
         PERCENT,
-        f"on each task the 95 % interval lies above {100 * rules.SOLVED:.0f} % and above the best heuristic, and {SEEDS}",
+        f"on each task the 95 % interval lies above {SOLVED} and above the best heuristic, and {SEEDS}",
         rules.each(rules.is_solved, TASKS),
         of_widths(WIDE),
     ),
@@ -34,7 +35,7 @@ CLAIMS = (
         "Test accuracy of narrow random transformers",
         evidence.accuracy_of_random("narrow"),
         PERCENT,
-        f"on each task the 95 % interval lies below {100 * rules.SOLVED:.0f} % or below the best heuristic, and {SEEDS}",
+        f"on each task the 95 % interval lies below {SOLVED} or below the best heuristic, and {SEEDS}",
         rules.each(rules.is_unsolved, TASKS),
         of_widths(NARROW),
     ),
@@ -45,7 +46,7 @@ CLAIMS = (
         "Test accuracy of wide random transformers of which fewer embeddings are trained",
         evidence.some_embeddings,
         PERCENT,
-        f"the 95 % interval of each lies below {100 * rules.SOLVED:.0f} % or below the best heuristic, and {SEEDS}",
+        f"the 95 % interval of each lies below {SOLVED} or below the best heuristic, and {SEEDS}",
         rules.each(rules.is_unsolved, [name for *_, name in evidence.failing_subsets()]),
         of_widths(WIDE),
     ),
@@ -67,7 +68,7 @@ CLAIMS = (
         "Share of the variance of two principal components that a circle explains (R²)",
         evidence.best_circle,
         "{:.2f}",
-        f"in every seed the best circle explains more than {100 * rules.MOST:.0f} % of two components' variance, and {SEEDS}",
+        f"in every seed the best circle explains more than {MOST} of two components' variance, and {SEEDS}",
         rules.each(rules.is_most, ["best circle of each seed"]),
         of_widths(WIDE),
     ),
@@ -88,8 +89,7 @@ CLAIMS = (
         "Variance in ten principal components after the last layer of wide random transformers",
         evidence.last_layer(SHARE),
         PERCENT,
-        f"on each task ten components hold more than {100 * rules.MOST:.0f} % in every seed, accuracy is above guessing, and "
-        f"{SEEDS}",
+        f"on each task ten components hold more than {MOST} in every seed, accuracy is above guessing, and {SEEDS}",
         rules.each(rules.if_learnt(100 * rules.MOST), TASKS),
         of_widths(WIDE),
     ),
