@@ -104,7 +104,7 @@ def test_other_models_and_variants_of_tasks_do_not_count() -> None:
     ):
         assert decided("solve", *good, rows(test_accuracy=0.0, **other))[OWN] == "holds"
         toys = {**other, "task": re.sub(r"=\d+", "=2", other.get("task", TOYS[0]))}
-        found = decided("solve", *of_tasks(TOYS, ALL, scale="quick"), rows(test_accuracy=0.0, **toys))
+        found = decided("solve", rows(test_accuracy=0.0, **toys), *of_tasks(TOYS, ALL, scale="quick"))
         assert found[SMALLER] == "holds"
 
 
