@@ -11,6 +11,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from rtinterp.models.hooked_model import HookedModel
 INPUTS_PER_PASS = 250
+#: Of pairs of inputs.
+PERCENTILES = (0.05, 0.95)
 
 
 class TargetStatistics(NamedTuple):
@@ -18,12 +20,16 @@ class TargetStatistics(NamedTuple):
 
     Attributes:
         kl_between_inputs: mean KL(prediction of one input || prediction of another), over all ordered pairs of inputs.
+        kl_between_inputs_low: the 5th percentile of the same over pairs.
+        kl_between_inputs_high: the 95th percentile.
         kl_from_mean: mean KL(prediction || mean prediction): what a student reaches that ignores its input and is
             otherwise as good as can be. At most ``kl_between_inputs``; both are 0 if no input matters.
         entropy: mean entropy of a prediction; ``log(d_vocab)`` if all tokens are equally likely.
     """
 
     kl_between_inputs: float
+    kl_between_inputs_low: float
+    kl_between_inputs_high: float
     kl_from_mean: float
     entropy: float
 
@@ -45,14 +51,16 @@ def target_statistics(model: HookedModel, tokens: Int64[Tensor, "batch pos"]) ->
 
 
 def _statistics(log_probs: Float64[Tensor, "batch d_vocab"]) -> TargetStatistics:
-    n, probs = len(log_probs), log_probs.exp()
-    with_itself = (probs * log_probs).sum(-1).mean()
-    # The mean over all pairs is a product of means; each input's pair with itself comes off.
-    with_any = (probs.mean(0) * log_probs.mean(0)).sum()
-    with_another = (n * with_any - with_itself) / (n - 1)
+    probs = log_probs.exp()
+    with_itself = (probs * log_probs).sum(-1)
+    another = ~torch.eye(len(probs), dtype=torch.bool, device=probs.device)
+    of_pairs = (with_itself[:, None] - probs @ log_probs.T)[another]
+    low, high = of_pairs.quantile(of_pairs.new_tensor(PERCENTILES)).tolist()
     with_mean = (probs.mean(0) * probs.mean(0).log()).sum()
     return TargetStatistics(
-        kl_between_inputs=(with_itself - with_another).item(),
-        kl_from_mean=(with_itself - with_mean).item(),
-        entropy=-with_itself.item(),
+        kl_between_inputs=of_pairs.mean().item(),
+        kl_between_inputs_low=low,
+        kl_between_inputs_high=high,
+        kl_from_mean=(with_itself.mean() - with_mean).item(),
+        entropy=-with_itself.mean().item(),
     )

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 import torch
 
-from rtinterp.analysis import target_statistics
+from rtinterp.analysis import TargetStatistics, target_statistics
 from rtinterp.models.transformer.hooked import hooked_transformer
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.papers.random_transformers import FIGURES, figure6_imitation
@@ -57,7 +57,7 @@ def test_what_is_said_of_a_target_is_measured_on_that_target(runs: list[Run]) ->
         rows = table.filter(pl.col("target_d_model") == task.target_d_model)
         read = task.test_set().tokens[: figure6_imitation.N_INPUTS, :-1]
         expected = target_statistics(target_of(task), read)
-        columns = rows.select("target_kl_between_inputs", "target_kl_from_mean", "target_entropy").unique()
+        columns = rows.select(f"target_{name}" for name in TargetStatistics._fields).unique()
         assert columns.row(0) == pytest.approx(tuple(expected), rel=1e-6)
         assert len(columns) == 1
     assert table["target_entropy"].n_unique() == 2
@@ -80,6 +80,21 @@ def test_both_panels_show_every_seed_and_join_the_medians(runs: list[Run]) -> No
                 ]
                 assert height == pytest.approx(statistics.median(of_width))
     assert (figure.layout.yaxis.type, figure.layout.yaxis2.type) == (None, "log")
+
+
+def test_targets_of_a_width_are_told_apart_and_joined_by_their_median(runs: list[Run]) -> None:
+    first = FIGURE.compute(runs)
+    divergence = pl.col("target_kl_between_inputs")
+    second = first.with_columns(divergence + 1, target_seed=pl.lit(1, pl.Int64))
+    table = pl.concat([first, second])
+    of_narrow = first.filter(pl.col("target_d_model") == 4)["target_kl_between_inputs"][0]
+    figure = FIGURE.plot(table)
+    (line,) = (trace for trace in figure.data if trace.name == "KL between a target's outputs on two inputs")
+    assert line.y[0] == pytest.approx(of_narrow + 0.5)
+    least, most = table.select(least=divergence.min(), most=divergence.max()).row(0)
+    told = f"4 targets of 2 widths; mean KL between a target's outputs on two inputs: {least:.2f} to {most:.2f} nats"
+    assert f"{told} (paper: 0.8 to 3.3)" in figure.layout.title.text
+    assert "2 targets of 2 widths" in FIGURE.plot(first.drop("target_seed")).layout.title.text, "an earlier drawing"
 
 
 def test_one_line_of_budget_stands_for_all_targets(runs: list[Run]) -> None:

@@ -103,8 +103,11 @@ def test_memorization_is_trained_as_in_the_code_and_as_in_the_text() -> None:
 
 
 def test_every_target_is_imitated() -> None:
-    widths = [spec.task.target_d_model for spec in EXPERIMENTS["figure6"](SCALE, 1, None)]
-    assert widths == [4, 4, 8, 8]
+    three = dataclasses.replace(SCALE, imitation=dataclasses.replace(SCALE.imitation, target_seeds=(0, 1, 5)))
+    specs = EXPERIMENTS["figure6"](three, 2, None)
+    found = {(spec.task.target_d_model, spec.task.target_seed, spec.trainable, spec.seed) for spec in specs}
+    assert found == set(itertools.product((4, 8), (0, 1, 5), BOTH, (0, 1)))
+    assert len(specs) == len(found)
 
 
 def test_experiments_on_language_and_no_others_need_a_corpus() -> None:

@@ -58,8 +58,9 @@ def test_lstms_have_their_rate_at_other_scales_too(scale: Scale) -> None:
 
 
 def test_imitation_of_the_paper() -> None:
-    (spec,) = PAPER.imitation.runs(12, "embeddings", [0])
+    spec, *others = PAPER.imitation.runs(12, "embeddings", [0])
     assert spec.task == CircuitImitation(12, n_tokens=40, d_vocab=512)
+    assert [dataclasses.replace(spec.task, target_seed=seed) for seed in (1, 2)] == [other.task for other in others]
     assert spec.model == ModelSpec(512, n_layers=3)
     assert budget(spec.training) == (10_000, 1000, 1e-3, 1e-3)
     assert PAPER.imitation.target_widths == (4, 8, 12, 16, 32, 64, 128)

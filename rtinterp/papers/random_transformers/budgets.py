@@ -58,7 +58,12 @@ class TaskBudget:
 
 @dataclasses.dataclass(frozen=True)
 class ImitationBudget:
-    """Targets of growing width, and the student that imitates them."""
+    """Targets of growing width, several of each, and the student that imitates them.
+
+    Attributes:
+        target_seeds: draw the targets of a width. Every student seed imitates every target, so that how much targets
+            differ and how much students of one target differ are told apart.
+    """
 
     target_widths: tuple[int, ...]
     n_tokens: int
@@ -66,13 +71,16 @@ class ImitationBudget:
     student: ModelSpec
     random: TrainSpec
     normal: TrainSpec
+    target_seeds: tuple[int, ...] = (0,)
 
-    def task(self, target_d_model: int) -> CircuitImitation:
-        return CircuitImitation(target_d_model, n_tokens=self.n_tokens, d_vocab=self.d_vocab)
+    def task(self, target_d_model: int, target_seed: int = 0) -> CircuitImitation:
+        return CircuitImitation(target_d_model, target_seed=target_seed, n_tokens=self.n_tokens, d_vocab=self.d_vocab)
 
     def runs(self, target_d_model: int, trainable: Trainable, seeds: Iterable[int]) -> list[RunSpec]:
-        task, training = self.task(target_d_model), self.normal if trainable == "all" else self.random
-        return [RunSpec(task, self.student, training, trainable, seed) for seed in seeds]
+        """List the students of all targets of a width."""
+        tasks = [self.task(target_d_model, target_seed) for target_seed in self.target_seeds]
+        training = self.normal if trainable == "all" else self.random
+        return [RunSpec(task, self.student, training, trainable, seed) for task in tasks for seed in seeds]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ from rtinterp.figures.curves import add_curve, log_axis
 from rtinterp.figures.figure import Figure, run_columns, task_of
 from rtinterp.figures.regime_style import regime_colour, regime_name
 from rtinterp.models.build import build_model
+from rtinterp.papers.random_transformers import published
 from rtinterp.papers.random_transformers.grid import RANDOM_AND_NORMAL
 from rtinterp.plot.look import INK, axes
 from rtinterp.tasks import CircuitImitation
@@ -33,7 +34,8 @@ TARGET_CURVES = (
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
     """Make one row per run: KL(target || student) on the test sequences, agreement on the likeliest token, its target.
 
-    Divergences and entropies are in nats; the target's own are at the last position of ``N_INPUTS`` test sequences.
+    Divergences and entropies are in nats; the target's own are at the last position of ``N_INPUTS`` test sequences, and
+    ``_low`` and ``_high`` are the 5th and the 95th percentile over pairs of these.
     """
     tasks = [task_of(run, CircuitImitation) for run in runs]
     targets = {task: _target(task) for task in dict.fromkeys(tasks)}
@@ -42,7 +44,7 @@ def compute(runs: Sequence[Run]) -> pl.DataFrame:
 
 
 def _student(run: Run, task: CircuitImitation) -> dict[str, str | int | float]:
-    target = {"target_d_model": task.target_d_model}
+    target = {"target_d_model": task.target_d_model, "target_seed": task.target_seed}
     return {**run_columns(run), **target, "test_kl": run.test_loss, "agreement": run.test_metric("accuracy")}
 
 
@@ -52,10 +54,11 @@ def _target(task: CircuitImitation) -> TargetStatistics:
 
 
 def plot(table: pl.DataFrame) -> go.Figure:
+    table = _of_one_scale(table)
     figure = make_subplots(1, 3, subplot_titles=PANELS, horizontal_spacing=0.075)
     for column in (1, 2):
         _add_students(figure, table, column)
-    _add_targets(figure, table.unique("target_d_model").sort("target_d_model"))
+    _add_targets(figure, _medians(table))
     axes(figure)
     widths = table["target_d_model"].unique().sort().to_list()
     for column in (1, 2, 3):
@@ -65,10 +68,42 @@ def plot(table: pl.DataFrame) -> go.Figure:
     figure.update_yaxes(type="log", dtick=1, row=1, col=2)
     figure.update_yaxes(title_text="nats", row=1, col=3)
     figure.update_layout(legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.2})
-    # All targets but their width are alike: one line of budget for all.
-    alike = table.with_columns(pl.col("task").str.replace(r"target_d_model=\d+, ", ""))
-    style.finish(figure, "Figure 6: imitating random transformers", alike, width=1160, height=400)
+    # All targets but their width and seed are alike: one line of budget for all.
+    alike = table.with_columns(pl.col("task").str.replace_all(r"target_(d_model|seed)=\d+, ", ""))
+    text = f"{style.subtitle(alike)}<br>{_targets_line(table)}"
+    style.finish_with(figure, "Figure 6: imitating random transformers", text, width=1160, height=400)
     return figure.update_layout(margin_b=130)
+
+
+def _of_one_scale(table: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the scale that stands last, which of a target is the complete one, if any is."""
+    return table.filter(pl.col("scale") == pl.col("scale").last()) if "scale" in table.columns else table
+
+
+def _targets(table: pl.DataFrame) -> pl.DataFrame:
+    """A row per target. Tables of earlier drawings have one target of each width, that of seed 0."""
+    if "target_seed" not in table.columns:
+        table = table.with_columns(target_seed=pl.lit(0))
+    return table.with_columns(pl.col("target_seed").fill_null(0)).unique(["target_d_model", "target_seed"])
+
+
+def _medians(table: pl.DataFrame) -> pl.DataFrame:
+    """What is said of targets, as the median over those of a width."""
+    columns = [values for values, _, _ in TARGET_CURVES]
+    of_width = _targets(table).group_by("target_d_model").agg(pl.col(*columns, "target_kl_from_mean").median())
+    return of_width.sort("target_d_model")
+
+
+def _targets_line(table: pl.DataFrame) -> str:
+    """How many targets there are, and the range of their mean divergences beside the paper's."""
+    targets = _targets(table)
+    divergence = targets["target_kl_between_inputs"]
+    n_widths = targets["target_d_model"].n_unique()
+    low, high = published.TARGET_KL
+    return (
+        f"{len(targets)} targets of {n_widths} widths; mean KL between a target's outputs on two inputs: "
+        f"{divergence.min():.2f} to {divergence.max():.2f} nats (paper: {low.value} to {high.value})"
+    )
 
 
 def _add_students(figure: go.Figure, table: pl.DataFrame, column: int) -> None:
@@ -77,8 +112,7 @@ def _add_students(figure: go.Figure, table: pl.DataFrame, column: int) -> None:
         runs = table.filter(pl.col("trainable") == trainable)
         name, colour = regime_name(trainable), regime_colour(trainable)
         add_curve(figure, runs, "target_d_model", "test_kl", name=name, colour=colour, **place)
-    targets = table.unique("target_d_model").sort("target_d_model")
-    _add_line(figure, targets, "target_kl_from_mean", IGNORANT, "dot", column, in_legend=column == 1)
+    _add_line(figure, _medians(table), "target_kl_from_mean", IGNORANT, "dot", column, in_legend=column == 1)
 
 
 def _add_targets(figure: go.Figure, targets: pl.DataFrame) -> None:
@@ -109,12 +143,15 @@ FIGURE = Figure(
     caption=(
         "Students of one width learn to predict what a random target transformer predicts. Where the random ones rise "
         "with the target's width and the fully trained ones do not, a frozen body lacks what the target does; where "
-        "both rise, the budget may be what is lacking. Each point is a seed, lines join the medians; the same on a "
-        "linear and a logarithmic scale. Dotted: the best that a student can do that ignores its input. Right: what "
-        "there is to imitate. A target's outputs should differ from input to input, and be neither flat nor certain. "
-        f"There is one target of each width, measured on {N_INPUTS} test sequences."
+        "both rise, the budget may be what is lacking. Each point is a student of one seed and one target, lines join "
+        "the medians; the same on a linear and a logarithmic scale. Dotted: the best that a student can do that "
+        "ignores its input. Right: what there is to imitate. A target's outputs should differ from input to input, and be "
+        "neither flat nor certain. Every student seed imitates every target of a width, so that the table tells how "
+        f"much targets differ from how much students of one target do. Targets are measured on {N_INPUTS} test "
+        "sequences; lines are medians over them."
     ),
     experiment="figure6",
     compute=compute,
     plot=plot,
+    rows=(pl.col("task").str.extract(r"target_seed=(\d+)").alias("target seed"),),
 )

@@ -101,6 +101,9 @@ CIRCUITS: dict[str, dict[str, Published]] = {
     },
 }
 
+#: The least and the largest mean KL between a target's outputs on two inputs, in nats.
+TARGET_KL = (_read(0.8, "appendix D.2.2"), _read(3.3, "appendix D.2.2"))
+
 #: Nats per token: of the best fully trained model, and of the random one of width 512, of which two layers did best.
 LANGUAGE_LOSS: dict[Trainable, Published] = {
     "embeddings": _quoted(2.64, "figure 4"),

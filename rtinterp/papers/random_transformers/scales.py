@@ -56,7 +56,7 @@ QUICK = Scale(
     ).with_training(**MEMORIZATION_IN_CODE),
     imitation=ImitationBudget(
         target_widths=(4, 8, 16, 32), n_tokens=10, d_vocab=64, student=ModelSpec(128, n_layers=3),
-        random=_quick(300, 256, 5e-3), normal=_quick(300, 256, 3e-3),
+        random=_quick(300, 256, 5e-3), normal=_quick(300, 256, 3e-3), target_seeds=(0, 1, 2),
     ),
     language=LanguageBudget(
         d_vocab=1024, context_length=64, widths=(16, 32, 64), depths=(2, 4), n_heads=8,
@@ -77,6 +77,7 @@ def _paper_sizes(
     imitation: TrainSpec,
     memorization: TrainSpec,
     language: TrainSpec,
+    target_seeds: tuple[int, ...],
     first_seed: int = 0,
 ) -> Scale:
     """The official code's tasks and models, under given budgets."""
@@ -85,7 +86,7 @@ def _paper_sizes(
         memorization=_alike(Memorization(), memorization, (128,)),
         imitation=ImitationBudget(
             PAPER_TARGET_WIDTHS, n_tokens=40, d_vocab=512, student=ModelSpec(512, n_layers=3),
-            random=imitation, normal=imitation,
+            random=imitation, normal=imitation, target_seeds=target_seeds,
         ),
         language=LanguageBudget(
             d_vocab=10_000, context_length=512, widths=PAPER_LANGUAGE_WIDTHS, depths=(2, 4), n_heads=8,
@@ -112,6 +113,7 @@ PAPER = _paper_sizes(
     memorization=TrainSpec(n_steps=168_000, batch_size=32_768, **MEMORIZATION_IN_CODE),
     # Five epochs of TinyStories' training split: about 470 million tokens in windows of 512, 20 a step.
     language=TrainSpec(n_steps=230_000, batch_size=20, learning_rate=6e-4, weight_decay=0.1),
+    target_seeds=(0, 1, 2),
 )
 
 
@@ -153,6 +155,8 @@ SHORT = _paper_sizes(
     imitation=_short(3000, 500),
     memorization=_short(10_000, 32_768, **MEMORIZATION_IN_CODE),
     language=_short(5000, 20, learning_rate=6e-4, weight_decay=0.1),
+    # An hour or more for each student: one target of each width.
+    target_seeds=(0,),
     first_seed=1,
 )  # fmt: skip
 
