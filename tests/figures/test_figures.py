@@ -155,7 +155,7 @@ def test_figure_2_shows_the_heads_with_the_highest_scores_after_training_in_both
     """The models before and after training are two with other bodies, of which other heads score highest."""
     run = dataclasses.replace(runs_of("figure2_attention")[0])
     task = run.spec.task
-    for name, seed in (("model", 3), ("initial_model", 8)):
+    for name, seed in (("model", 3), ("initial_model", 7)):
         model = build_model(task, run.spec.model, seed)
         # Nearly uniform attention would make every pattern look alike.
         model.W_E.data *= 50
