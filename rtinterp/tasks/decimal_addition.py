@@ -16,6 +16,7 @@ from torch import Tensor
 from rtinterp.strict import strict
 from rtinterp.tasks import draws, floors
 from rtinterp.tasks.base import SparePositions
+from rtinterp.tasks.batch import Batch
 from rtinterp.tasks.chosen_test_rows import TestRows
 from rtinterp.tasks.decimal_causal_model import DecimalCausalModel
 from rtinterp.tasks.official_list import OfficialListTask
@@ -130,24 +131,30 @@ class DecimalAddition(OfficialListTask, SparePositions, DecimalCausalModel):
         return str(token - self.OUTPUT_ZERO) if token >= self.OUTPUT_ZERO else f"unused{token}"
 
     def floors(self) -> dict[str, float]:
-        """Guessing one of the twelve possible answers, the best answer to (position, current token), and column sums.
+        """Guessing one of the twelve possible answers; and two heuristics, on the test rows.
 
-        "addition without carries" adds the digits of each column and lets only the leading column carry.
+        "position and current token" answers what follows them most often in training. "addition without carries" adds
+        the digits of each column and lets only the leading column carry.
         """
         return dict(_floors(self))
 
 
 @cache
 def _floors(task: DecimalAddition) -> dict[str, float]:
-    batch = task._floor_sample()
+    batch = task.test_set()
     answer = batch.scored_targets
-    position = torch.arange(task.sequence_length).expand_as(batch.tokens)
-    context = (position * task.d_vocab + batch.tokens)[batch.scored]
+    trained, tested = (_contexts(task, one) for one in (task._training_sample(), batch))
     return {
-        "chance": 1 / answer.unique().numel(),
-        "position and current token": floors.best_guess_accuracy(context, answer),
+        "chance": 1 / trained[1].unique().numel(),
+        "position and current token": floors.best_guess_accuracy(trained, tested),
         "addition without carries": floors.accuracy(_add_without_carries(task, batch.tokens).flatten(), answer),
     }
+
+
+def _contexts(task: DecimalAddition, batch: Batch) -> tuple[Int64[Tensor, " answers"], Int64[Tensor, " answers"]]:
+    """Position and current token of every scored prediction, as one number, and its answer."""
+    position = torch.arange(task.sequence_length).expand_as(batch.tokens)
+    return (position * task.d_vocab + batch.tokens)[batch.scored], batch.scored_targets
 
 
 def _add_without_carries(task: DecimalAddition, tokens: Int64[Tensor, "batch pos"]) -> Int64[Tensor, "batch scored"]:

@@ -23,7 +23,7 @@ TEST_TWENTIETH = 0
 #: A task with fewer distinct sequences could end up with an empty test set.
 MIN_DISTINCT_SEQUENCES = 100
 
-#: Sequences for a floor: enough for a standard error below 0.2 percentage points.
+#: Training sequences from which a heuristic learns what is most frequent.
 N_FLOOR_SEQUENCES = 100_000
 
 #: Rounds of rejection before giving up; at these odds a second round is already rare.
@@ -78,16 +78,9 @@ class HeldOutTask(Task):
     def _batch(self, tokens: Int64[Tensor, "batch pos"]) -> Batch:
         return Batch(tokens, self._scored(tokens))
 
-    def _floor_sample(self) -> Batch:
-        """The sequences floors are measured on: the distribution that the test set follows.
-
-        The training stream does not quite: it has those that are too common to be held out.
-        """
-        tokens = self._draw_for_floors()
-        return self._batch(tokens[self._may_be_held_out(tokens)])
-
-    def _draw_for_floors(self) -> Int64[Tensor, "batch pos"]:
-        return self._draw(N_FLOOR_SEQUENCES, torch.Generator().manual_seed(FIXED_SEED))
+    def _training_sample(self) -> Batch:
+        """Sequences that floors are fitted on, where there is something to fit: those that training draws."""
+        return self.sample(N_FLOOR_SEQUENCES, torch.Generator().manual_seed(FIXED_SEED))
 
 
 @functools.cache

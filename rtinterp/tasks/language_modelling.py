@@ -106,6 +106,8 @@ class LanguageModelling(Task):
     def sample(self, n: int, generator: torch.Generator) -> Batch:
         """Draw ``n`` windows of the training split, uniformly and with replacement, on the generator's device.
 
+        The official code goes through all windows once in every epoch instead.
+
         Raises:
             ValueError: if ``n`` is less than 1, the corpus is not open, or its training split has no full window.
         """
@@ -114,7 +116,7 @@ class LanguageModelling(Task):
         return _batch(train[draws.uniform(0, len(train) - 1, (n,), generator)])
 
     def test_set(self) -> Batch:
-        """The first 4000 windows of the validation split, or all if there are fewer, on the CPU.
+        """The first 4000 windows of the validation split, or all if there are fewer, each once, on the CPU.
 
         The batch is cached and shared between callers: do not modify its tensors.
 

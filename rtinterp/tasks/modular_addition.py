@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from rtinterp.strict import strict
-from rtinterp.tasks import draws
+from rtinterp.tasks import draws, floors
 from rtinterp.tasks.base import FIXED_SEED, SparePositions, check_sample_size
 from rtinterp.tasks.batch import Batch
 from rtinterp.tasks.chosen_test_rows import ChoosesTestRows, TestRows
@@ -80,9 +80,30 @@ class ModularAddition(ChoosesTestRows, SparePositions, ModularCausalModel):
     def test_set(self) -> Batch:
         return _test_set(self)
 
+    def twin_is_trained(self, tokens: Int64[Tensor, "batch pos"]) -> Bool[Tensor, " batch"]:
+        """True where the commuted pair ``(b, a)`` is a training pair; ``tokens`` begin with ``a`` and ``b``."""
+        train_pairs, _ = _split(self, tokens.device)
+        return torch.isin(tokens[:, 1] * self.p + tokens[:, 0], train_pairs[:, 0] * self.p + train_pairs[:, 1])
+
     def floors(self) -> dict[str, float]:
-        """``chance``: one residue in p."""
-        return {"chance": 1 / self.p}
+        """Guessing one residue in p; and two heuristics, on the test pairs.
+
+        "best guess from b" answers what is most frequent in training with the same b. Every sum comes up once with
+        every b, in training or in the test set, so it is never right. "commuted twin" is the share of test pairs whose
+        sum can be read off the training pair (b, a).
+        """
+        return dict(_floors(self))
+
+
+@functools.cache
+def _floors(task: ModularAddition) -> dict[str, float]:
+    train_pairs, _ = _split(task, torch.device("cpu"))
+    trained, tested = (batch.tokens for batch in (task.rows(train_pairs), task.test_set()))
+    return {
+        "chance": 1 / task.p,
+        "best guess from b": floors.best_guess_accuracy((trained[:, 1], trained[:, 2]), (tested[:, 1], tested[:, 2])),
+        "commuted twin": task.twin_is_trained(tested).double().mean().item(),
+    }
 
 
 def _second_position(tokens: Int64[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos"]:

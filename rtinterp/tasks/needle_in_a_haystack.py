@@ -167,7 +167,7 @@ class NeedleInAHaystack(OfficialListTask, SparePositions, NeedleCausalModel):
         return _marker_label(marker) + "?" if marker < self.max_pairs else f"unused{token}"
 
     def floors(self) -> dict[str, float]:
-        """Guessing any value, the most frequent value in the context, or its last value."""
+        """Guessing any value; and the most frequent value in the context, and its last one, on the test rows."""
         return dict(_floors(self))
 
 
@@ -178,7 +178,7 @@ def _marker_label(marker: int) -> str:
 
 @cache
 def _floors(task: NeedleInAHaystack) -> dict[str, float]:
-    batch = task._floor_sample()
+    batch = task.test_set()
     answer = batch.scored_targets
     last = batch.tokens.gather(1, task.query_position(batch.tokens)[:, None] - 1).squeeze(1)
     return {

@@ -98,13 +98,6 @@ class OfficialListTask(ChoosesTestRows, HeldOutTask):
     def _n_more(self, n: int) -> int:
         return 0 if self.test_rows == "official" else super()._n_more(n)
 
-    def _floor_sample(self) -> Batch:
-        """The sequences floors are measured on: at the paper's parameters, all that the official code draws.
-
-        The training stream lacks the short ones there, most of which are in the test set.
-        """
-        return self._batch(self._draw_for_floors()) if self._tests_the_list else super()._floor_sample()
-
 
 def _are_in(parameters: Mapping[str, int], fields: Mapping[str, Any]) -> bool:
     return all(fields.get(name) == value for name, value in parameters.items())

@@ -6,7 +6,7 @@ import dataclasses
 import random
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Int64
@@ -16,10 +16,14 @@ from torch import Tensor
 from rtinterp.strict import strict
 from rtinterp.tasks import floors, parenthesis_strings
 from rtinterp.tasks.base import SparePositions
+from rtinterp.tasks.batch import Batch
 from rtinterp.tasks.chosen_test_rows import TestRows
 from rtinterp.tasks.official_list import OfficialListTask
 from rtinterp.tasks.parenthesis_causal_model import ParenthesisCausalModel
 from rtinterp.tasks.parenthesis_strings import CLOSE, OPEN
+
+#: Up to this length most strings are on the official list, the frequent ones among them.
+MAX_SHORT_SYMBOLS = 6
 
 
 @strict(repr=False)
@@ -35,10 +39,13 @@ class ParenthesisBalancing(OfficialListTask, SparePositions, ParenthesisCausalMo
         max_pairs: the most pairs of a balanced string, 30 in the paper.
         test_rows: which rows are tested: "official", "distinct", "drawn" or "validation"; unless given, the official
             list at the paper's parameters, elsewhere distinct held-out rows.
+        short_strings: what becomes of the official list's 384 strings of up to 6 symbols: "held out", as officially,
+            which leaves training the rarest ones of such lengths, in one sequence of a hundred; or "trained on", and
+            tested all the same, with the rest of the list held out.
 
     Raises:
-        ValueError: if max_pairs is not an int from 3 to 200; below 3 the test set would hold no
-            balanced string. Below about 10 it has few distinct ones, and the commonest makes up much of it.
+        ValueError: if max_pairs is not an int from 3 to 200, below which the test set would hold no balanced string
+            and below about 10 of which it has few; or if short strings are "trained on" without the official list.
     """
 
     name: ClassVar[str] = "parenthesis_balancing"
@@ -54,6 +61,20 @@ class ParenthesisBalancing(OfficialListTask, SparePositions, ParenthesisCausalMo
 
     max_pairs: Annotated[int, Field(ge=3, le=200)] = 30
     test_rows: TestRows | None = dataclasses.field(default=None, kw_only=True)
+    short_strings: Literal["held out", "trained on"] = dataclasses.field(default="held out", kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.short_strings == "trained on" and not self._tests_the_list:
+            raise ValueError(
+                "short_strings='trained on' is about the official list, whose max_pairs is 30; elsewhere short strings "
+                "are always trained on: leave it out"
+            )
+
+    @classmethod
+    def when_absent(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Before there was a choice, what is on the official list was never trained on."""
+        return {**super().when_absent(fields), "short_strings": "held out"}
 
     @property
     def d_vocab(self) -> int:
@@ -100,6 +121,12 @@ class ParenthesisBalancing(OfficialListTask, SparePositions, ParenthesisCausalMo
             return super()._may_be_held_out(tokens)
         return self.query_position(tokens) >= self.max_pairs
 
+    def _is_for_tests(self, tokens: Int64[Tensor, "batch pos"]) -> Bool[Tensor, " batch"]:
+        is_for_tests = super()._is_for_tests(tokens)
+        if self.short_strings == "trained on":
+            return is_for_tests & (self.query_position(tokens) > MAX_SHORT_SYMBOLS)
+        return is_for_tests
+
     def _draw_officially(self, rng: random.Random) -> list[int]:
         return self.sequence(parenthesis_strings.draw_officially(self.max_pairs, rng)).tolist()
 
@@ -113,22 +140,32 @@ class ParenthesisBalancing(OfficialListTask, SparePositions, ParenthesisCausalMo
         return labels[:answer] + [{"(": "no", ")": "yes"}.get(label, label) for label in labels[answer:]]
 
     def floors(self) -> dict[str, float]:
-        """The more frequent answer, the best guess from length and end symbols, and comparing counts alone."""
+        """Three heuristics, on the test rows.
+
+        "majority" is the answer that is more frequent among the test rows themselves: no answer that is always the same
+        does better. "length, first and last symbol" answers what is more frequent in training for the same three.
+        "equal counts" says yes to as many "(" as ")".
+        """
         return dict(_floors(self))
 
 
 @cache
 def _floors(task: ParenthesisBalancing) -> dict[str, float]:
-    batch = task._floor_sample()
-    answer = batch.scored_targets
-    length = task.query_position(batch.tokens)
-    first, last = batch.tokens[:, 0], batch.tokens.gather(1, length[:, None] - 1).squeeze(1)
-    context = (length * task.d_vocab + first) * task.d_vocab + last
+    batch = task.test_set()
+    answer, length = batch.scored_targets, task.query_position(batch.tokens)
     in_string = torch.arange(task.sequence_length) < length[:, None]
     counts = [((batch.tokens == symbol) & in_string).sum(dim=1) for symbol in (OPEN, CLOSE)]
     same_count = torch.where(counts[0] == counts[1], task.BALANCED, task.UNBALANCED)
+    trained, tested = (_contexts(task, one) for one in (task._training_sample(), batch))
     return {
-        "majority": floors.best_guess_accuracy(torch.zeros_like(answer), answer),
-        "length, first and last symbol": floors.best_guess_accuracy(context, answer),
+        "majority": floors.accuracy(answer.mode().values, answer),
+        "length, first and last symbol": floors.best_guess_accuracy(trained, tested),
         "equal counts": floors.accuracy(same_count, answer),
     }
+
+
+def _contexts(task: ParenthesisBalancing, batch: Batch) -> tuple[Int64[Tensor, " batch"], Int64[Tensor, " batch"]]:
+    """Length, first and last symbol of every string, as one number, and the answer."""
+    length = task.query_position(batch.tokens)
+    first, last = batch.tokens[:, 0], batch.tokens.gather(1, length[:, None] - 1).squeeze(1)
+    return (length * task.d_vocab + first) * task.d_vocab + last, batch.scored_targets

@@ -224,3 +224,32 @@ def test_the_last_twentieth_of_the_training_pairs_is_for_validation(p: int) -> N
     assert not train & (test | validation)
     assert not test & validation
     assert len(train | test | validation) == p * p
+
+
+def test_short_strings_can_be_trained_on_while_the_rest_of_the_list_is_held_out() -> None:
+    held_out, trained_on = ParenthesisBalancing(), ParenthesisBalancing(short_strings="trained on")
+    assert trained_on.short_strings == "trained on" != held_out.short_strings
+    test = trained_on.test_set().tokens
+    assert torch.equal(test, held_out.test_set().tokens)
+    is_short = held_out.query_position(test) <= 6
+    short = test[is_short]
+    assert (len(short), len(row_set(short))) == (384, 78)
+
+    drawn, before = training_rows(trained_on), training_rows(held_out)
+    assert row_set(short) <= drawn
+    assert not row_set(short) & before
+    assert not drawn & row_set(test[~is_short])
+    assert eval(repr(trained_on), vars(tasks)) == trained_on
+    assert "short_strings" not in repr(held_out)
+    validated = trained_on.for_validation()
+    drawn = training_rows(validated)
+    assert row_set(short) <= drawn
+    assert not drawn & (row_set(test[~is_short]) | row_set(validated.test_set().tokens))
+
+
+@pytest.mark.parametrize("fields", [{"max_pairs": 10}, {"test_rows": "distinct"}], ids=str)
+def test_short_strings_are_a_matter_of_the_official_list(fields: dict) -> None:
+    with pytest.raises(ValueError, match="short_strings='trained on' is about the official list"):
+        ParenthesisBalancing(short_strings="trained on", **fields)
+    with pytest.raises(ValueError, match=r"short_strings='both'.*'held out' or 'trained on'"):
+        ParenthesisBalancing(short_strings="both")  # pyright: ignore[reportArgumentType]

@@ -251,3 +251,12 @@ def edited(*path: str, **changes: object) -> str:
 def test_nonsense_json_is_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         spec_from_json(text)
+
+
+def test_short_strings_that_are_trained_on_make_another_run() -> None:
+    specs = [
+        dataclasses.replace(SPEC, task=ParenthesisBalancing(short_strings=how)) for how in ("held out", "trained on")
+    ]
+    assert [spec.run_id in dict(GOLDEN_RUN_IDS).values() for spec in specs] == [True, False]
+    assert ["short_strings" in json.loads(spec_to_json(spec))["task"] for spec in specs] == [False, True]
+    assert [spec_from_json(spec_to_json(spec)) for spec in specs] == specs
