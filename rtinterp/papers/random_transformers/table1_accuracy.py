@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
 import polars as pl
-import torch
 
 from rtinterp.analysis import accuracy, exact_match
 from rtinterp.figures import certainty
@@ -78,10 +76,7 @@ def without_twin_columns(run: Run) -> tuple[int | None, float | None]:
     if not isinstance(task, ModularAddition):
         return None, None
     test_set = task.test_set()
-    # All other pairs are trained on.
-    official = dataclasses.replace(task, test_rows="official").test_set()
-    held_out = set(map(tuple, torch.cat([test_set.tokens, official.tokens])[:, :2].tolist()))
-    rows = test_set[torch.tensor([(b, a) in held_out for a, b in test_set.tokens[:, :2].tolist()])]
+    rows = test_set[~task.twin_is_trained(test_set.tokens)]
     return len(rows), accuracy(run.model, rows) if len(rows) else None
 
 
