@@ -145,8 +145,8 @@ FIGURE = Figure(
         "with the target's width and the fully trained ones do not, a frozen body lacks what the target does; where "
         "both rise, the budget may be what is lacking. Each point is a student of one seed and one target, lines join "
         "the medians; the same on a linear and a logarithmic scale. Dotted: the best that a student can do that "
-        "ignores its input. Right: what there is to imitate. A target's outputs should differ from input to input, and be "
-        "neither flat nor certain. Every student seed imitates every target of a width, so that the table tells how "
+        "ignores its input. Right: what there is to imitate. A target's outputs should differ from input to input, and "
+        "be neither flat nor certain. Every student seed imitates every target of a width, so that the table tells how "
         f"much targets differ from how much students of one target do. Targets are measured on {N_INPUTS} test "
         "sequences; lines are medians over them."
     ),
