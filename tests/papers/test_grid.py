@@ -13,6 +13,7 @@ from rtinterp.figures import NoCorpusError
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.papers.random_transformers.budgets import ImitationBudget, LanguageBudget, Scale, TaskBudget
 from rtinterp.papers.random_transformers.grid import EXPERIMENTS, ON_LANGUAGE
+from rtinterp.papers.random_transformers.scales import SCALES
 from rtinterp.tasks import DecimalAddition, Memorization, ModularAddition, NeedleInAHaystack, ParenthesisBalancing
 from rtinterp.training.spec import RunSpec, TrainSpec
 
@@ -108,6 +109,16 @@ def test_every_target_is_imitated() -> None:
     found = {(spec.task.target_d_model, spec.task.target_seed, spec.trainable, spec.seed) for spec in specs}
     assert found == set(itertools.product((4, 8), (0, 1, 5), BOTH, (0, 1)))
     assert len(specs) == len(found)
+
+
+def test_short_strings_are_trained_on_too_where_the_official_list_is_tested() -> None:
+    specs = EXPERIMENTS["parentheses_lengths"](SCALES["short"], 1, None)
+    n = len(specs) // 2
+    assert [spec.task for spec in specs] == [ParenthesisBalancing()] * n + [
+        ParenthesisBalancing(short_strings="trained on")
+    ] * n
+    assert [(spec.model, spec.training) for spec in specs[:n]] == [(spec.model, spec.training) for spec in specs[n:]]
+    assert {spec.task for spec in EXPERIMENTS["parentheses_lengths"](SCALE, 1, None)} == {BALANCE}
 
 
 def test_experiments_on_language_and_no_others_need_a_corpus() -> None:

@@ -95,9 +95,10 @@ def _unseen_line(table: pl.DataFrame) -> str:
     unseen, n_rows = one_run.filter(pl.col("n_trained") == 0), _n_rows(table)
     lengths = ", ".join(map(str, unseen["length"].sort()))
     told = f"{unseen['n_rows'].sum():,} of {n_rows:,} test rows"
+    task = style.task_parameters(table["task"][0])
     if unseen.is_empty():
-        return f"balanced strings of all tested lengths are trained on ({n_rows:,} test rows)"
-    return f"balanced strings of length {lengths} are never trained on: {told}"
+        return f"{task}: balanced strings of all tested lengths are trained on ({n_rows:,} test rows)"
+    return f"{task}: balanced strings of length {lengths} are never trained on: {told}"
 
 
 def _n_rows(table: pl.DataFrame) -> int:
@@ -160,8 +161,9 @@ FIGURE = Figure(
         "Not in the paper. Test accuracy by the length of the string, at even lengths; none of an odd length is "
         f"balanced. Grey: lengths of which {N_TRAINING_ROWS:,} rows of the training stream have no such string. Every "
         "balanced string of up to 6 symbols is in the official test set and so is never trained on, while some other "
-        "strings of 4 to 6 symbols are: what training has to say of short strings is that none is balanced. Medians "
-        "over seeds, with 95 % intervals over test rows and seeds, which are wide where few rows are distinct."
+        "strings of 4 to 6 symbols are: what training has to say of short strings is that none is balanced. Beside it, "
+        "where such runs are stored, the same models with the short strings trained on. Medians over seeds, with 95 % "
+        "intervals over test rows and seeds, which are wide where few rows are distinct."
     ),
     experiment="parentheses_lengths",
     compute=compute,
