@@ -57,14 +57,16 @@ def test_short_balanced_strings_are_not_in_the_official_training_stream() -> Non
 
 
 def test_the_plot_says_which_strings_are_never_trained_on(runs_of) -> None:
-    table = FIGURE.compute(runs_of("figure_parentheses_lengths"))
-    assert "balanced strings of all tested lengths are trained on (4,000 test rows)" in title_of(table)
+    runs = runs_of("figure_parentheses_lengths")
+    table, n_rows = FIGURE.compute(runs), len(runs[0].spec.task.test_set())
+    assert f"balanced strings of all tested lengths are trained on ({n_rows:,} test rows)" in title_of(table)
     length = table.filter(pl.col("strings") == "balanced")["length"].min()
     unseen = (pl.col("length") == length) & (pl.col("strings") == "balanced")
     planted = table.with_columns(n_trained=pl.when(unseen).then(0).otherwise("n_trained"))
     n_unseen = planted.filter(unseen)["n_rows"][0]
-    assert f"balanced strings of length {length} are never trained on: {n_unseen:,} of 4,000 test rows" in title_of(
-        planted
+    assert (
+        f"balanced strings of length {length} are never trained on: {n_unseen:,} of {n_rows:,} test rows"
+        in title_of(planted)
     )
     assert [shape.x0 for shape in FIGURE.plot(planted).layout.shapes] == [length - 0.5]
 
