@@ -4,9 +4,9 @@ A new one is a folder with a ``PAPER`` and an entry in ``PAPERS``; nothing else 
 """
 
 from rtinterp.figures.paper import Paper
-from rtinterp.papers import random_transformers
+from rtinterp.papers import mechanism, random_transformers
 
 #: Every paper by name, in the order in which they are drawn and trained.
-PAPERS: dict[str, Paper] = {paper.name: paper for paper in (random_transformers.PAPER,)}
+PAPERS: dict[str, Paper] = {paper.name: paper for paper in (random_transformers.PAPER, mechanism.PAPER)}
 
 __all__ = ["PAPERS", "Paper"]
