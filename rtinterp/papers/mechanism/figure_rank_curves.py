@@ -108,6 +108,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
         for column, site in enumerate(sites, 1):
             _add_panel(figure, of_model.filter(pl.col("site") == site), row, column)
     axes(figure).update_yaxes(range=[-0.03, 1.05], tickformat=".0%")
+    figure.update_annotations(font_size=12)
     figure.update_layout(legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.3 / len(models)})
     text = f"{style.subtitle(table)}<br>solid: only the first k directions are kept; dotted: they are taken out"
     style.finish_with(
