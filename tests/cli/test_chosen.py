@@ -14,10 +14,12 @@ from rtinterp.papers.random_transformers import PAPER
 
 @pytest.fixture
 def other(monkeypatch: pytest.MonkeyPatch) -> Paper:
-    """A second paper, with one figure of its own and an experiment of a name that the first one has too."""
+    """A second paper, and no third; it has a figure of its own and an experiment of a name that the first one has."""
     figure = dataclasses.replace(PAPER.figures["figure7_width"], name="figure1_depth")
     experiments = dict.fromkeys(("table1", "depth"), PAPER.experiments["figure7"])
     paper = Paper("other", "Another", {figure.name: figure}, experiments, {"quick": PAPER.scales["quick"]})
+    for name in set(PAPERS) - {PAPER.name}:
+        monkeypatch.delitem(PAPERS, name)
     monkeypatch.setitem(PAPERS, "other", paper)
     return paper
 

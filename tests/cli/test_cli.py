@@ -17,7 +17,7 @@ from rtinterp.figures import Figure, Paper
 from rtinterp.models.bodies import BODIES
 from rtinterp.models.recurrent.spec import RECURRENCE
 from rtinterp.models.regimes import parse
-from rtinterp.papers.random_transformers import FIGURES, PAPER
+from rtinterp.papers import PAPERS
 from rtinterp.store import RunStore
 from rtinterp.strict import strict
 from rtinterp.tasks import Corpus
@@ -198,7 +198,7 @@ def test_without_a_corpus_figures_on_language_are_left_out_with_a_note(
     ((chosen, corpus),) = drawn
     assert corpus is None
     assert [figure.name for figure in chosen] == [
-        name for name, figure in FIGURES.items() if not PAPER.needs_corpus(figure)
+        name for paper in PAPERS.values() for name, figure in paper.figures.items() if not paper.needs_corpus(figure)
     ]
     (note,) = capsys.readouterr().err.splitlines()
     for word in ("figure4_language_loss", "figure5_completions", "table5_language_variance", "--corpus PATH"):
@@ -224,7 +224,7 @@ def test_with_a_corpus_everything_is_drawn(drawn: list, tmp_path: Path, capsys: 
         == 0
     )
     assert [[figure.name for figure in chosen] for chosen, _ in drawn] == [
-        list(FIGURES),
+        [name for paper in PAPERS.values() for name in paper.figures],
         ["figure3_embeddings", "figure5_completions"],
     ]
     assert all(corpus == made_up_corpus() for _, corpus in drawn)
