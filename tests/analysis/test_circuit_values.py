@@ -72,6 +72,8 @@ def test_a_circuit_is_minimal_even_where_more_nodes_do_worse() -> None:
     values = planted(0b00011)
     values[0b00111] = 0  # node 2 disturbs the circuit
     assert minimal_circuits(values, at_least=0.5) == [0b00011]
+    gap = torch.tensor([0, 1, 0, 0, 0, 0, 0, 1.0])  # node 0 suffices; two nodes never do, all three do
+    assert minimal_circuits(gap, at_least=0.5) == [0b001]
     assert minimal_circuits(torch.zeros(8), at_least=0.5) == []
     assert minimal_circuits(torch.ones(8), at_least=0.5) == [0]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ from rtinterp.analysis.interventions import Intervention, intervene
 from rtinterp.analysis.predictions import is_right, margins, nats
 from rtinterp.models.build import build_model
 from rtinterp.models.recurrent.spec import RecurrentSpec
+from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import Batch, ModularAddition
 
 if TYPE_CHECKING:
@@ -81,6 +83,22 @@ def test_every_subset_has_the_value_that_hooks_give_it(
             assert values[subset].item() == pytest.approx(expected.item(), abs=1e-4)
     finally:
         sharp_model.set_use_attn_result(False)
+
+
+def test_subsets_of_three_layers_are_in_their_places(batch: Batch, others: torch.Tensor) -> None:
+    task = SimpleNamespace(name="tiny", d_vocab=11, d_vocab_out=11, reads="tokens", n_ctx=12)
+    model = build_model(task, ModelSpec(d_model=16, n_layers=3, n_heads=1), seed=0)  # pyright: ignore[reportArgumentType]
+    for parameter in model.parameters():
+        parameter.data *= 9 if parameter.ndim > 1 else 1
+    ablation = ResampleAblation(others)
+    values = subset_values(model, batch, ablation, nats)
+    writes = ablation.writes(model, batch.tokens, slice(None))
+    model.set_use_attn_result(True)
+    for subset in range(2**6):
+        with torch.no_grad(), intervene(model, *by_hand(model, subset, writes)):
+            expected = nats(model(batch.tokens)[batch.scored], batch.scored_targets).double().mean()
+        assert values[subset].item() == pytest.approx(expected.item(), abs=1e-4)
+    assert values.unique().numel() == 64
 
 
 def test_the_whole_is_the_intact_model(sharp_model: HookedModel, batch: Batch, others: torch.Tensor) -> None:

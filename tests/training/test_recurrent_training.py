@@ -212,7 +212,8 @@ def test_bfloat16_gradients_are_float32_gradients_but_for_rounding(body: Recurre
 
 @pytest.mark.parametrize("cell", ["lstm", "rnn"])
 def test_a_trained_network_balances_parentheses(cell: str) -> None:
-    task = ParenthesisBalancing(max_pairs=4)
+    # Of distinct rows hardly any is balanced at this size.
+    task = ParenthesisBalancing(max_pairs=4, test_rows="drawn")
     training = {"n_steps": 150, "batch_size": 128, "n_warmup_steps": 20, "steps_per_evaluation": 50}
     run = train(small_run(task, RecurrentSpec(16, cell=cell), **training), device="cpu", progress=False)
     test_set = task.test_set()
