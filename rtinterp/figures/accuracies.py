@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -13,9 +14,11 @@ from rtinterp.figures.figure import run_columns
 from rtinterp.tasks import Task
 from rtinterp.training.run import Run
 
-TABLE_WIDTH = 1080
+TABLE_WIDTH = 1160
 #: Relative widths of the columns.
-TASK_COLUMN, MODEL_COLUMN, FLOOR_COLUMN = 1.9, 1.0, 1.8
+TASK_COLUMN, MODEL_COLUMN, FLOOR_COLUMN = 1.9, 1.05, 1.8
+#: Letters of small print that fit into the column of tasks.
+LINE_OF_PARAMETERS = 32
 #: The floor that is guessing where a task has it; of others, the lowest floor is.
 CHANCE = "chance"
 
@@ -122,7 +125,8 @@ def part_row(table: pl.DataFrame, columns: Mapping[str, pl.Expr], part: Part) ->
 def _task_cell(table: pl.DataFrame) -> str:
     task = table["task"][0]
     widths = " and ".join(map(str, table["d_model"].unique().sort(descending=True)))
-    sizes = "".join(map(style.small, (style.task_parameters(task), f"width {widths}", certainty.rows_of(table))))
+    parameters = textwrap.wrap(style.task_parameters(task), LINE_OF_PARAMETERS)
+    sizes = "".join(map(style.small, (*parameters, f"width {widths}", certainty.rows_of(table))))
     return style.task_title(task) + sizes + style.standing(table)
 
 
