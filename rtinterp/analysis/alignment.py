@@ -123,8 +123,9 @@ def learned_subspace(
 def _orthonormal_rows(directions: Float[Tensor, "rank d_model"]) -> nn.Linear:
     """A linear map whose weight stays orthonormal whatever happens to what it is made of."""
     linear = nn.Linear(directions.shape[1], directions.shape[0], bias=False, device="meta")
-    linear.weight = nn.Parameter(directions.clone())
-    # Torch completes the directions to a basis with its global generator, which is put back.
+    linear.weight = nn.Parameter(directions.cpu())
+    # Torch completes the directions to a basis with its global generator, of the CPU here, which is put back.
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return cast("nn.Linear", nn.utils.parametrizations.orthogonal(linear))
+        torch.default_generator.manual_seed(0)
+        linear = nn.utils.parametrizations.orthogonal(linear)
+    return cast("nn.Linear", linear.to(directions.device))
