@@ -2,11 +2,47 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+from typing import TypeAlias
+
 from rtinterp.figures.paper import Experiment
+from rtinterp.models.parameters import POSITIONAL_EMBEDDING, TOKEN_EMBEDDING, UNEMBEDDING
+from rtinterp.models.parametrisations import LowRank, RandomSubspace
 from rtinterp.papers.random_transformers.budgets import Scale
 from rtinterp.papers.random_transformers.grid import RANDOM_AND_NORMAL
-from rtinterp.tasks import Corpus
+from rtinterp.tasks import Corpus, DecimalAddition, ModularAddition, Task
 from rtinterp.training.spec import RunSpec
+
+#: Makes a run of which some tensors are at most of a rank.
+Restrict: TypeAlias = Callable[[RunSpec, int, tuple[str, ...]], RunSpec]
+
+
+def low_rank(run: RunSpec, rank: int, names: tuple[str, ...]) -> RunSpec:
+    """Return the run with each of some tensors a product of a rank: those of them that could be of a larger one.
+
+    Raises:
+        ValueError: none of them could.
+    """
+    larger = [p.name for p in run.model_parameters() if p.name in names and min(p.shape) > rank]
+    return dataclasses.replace(run, parametrisation=LowRank(rank, tuple(larger)))
+
+
+def random_directions(run: RunSpec, rank: int, names: tuple[str, ...]) -> RunSpec:
+    """Return the run with some embeddings in the span of as many random directions, the same for all of them."""
+    return dataclasses.replace(run, parametrisation=RandomSubspace(rank, names))
+
+
+EMBEDDINGS = (TOKEN_EMBEDDING, POSITIONAL_EMBEDDING, UNEMBEDDING)
+#: The rank dial: a task, which of its embeddings are restricted, to what, and to which ranks.
+DIALS: tuple[tuple[type[Task], tuple[str, ...], Restrict, tuple[int, ...]], ...] = (
+    (DecimalAddition, EMBEDDINGS, low_rank, (2, 4, 8)),
+    (DecimalAddition, EMBEDDINGS, random_directions, (16, 64)),
+    (ModularAddition, EMBEDDINGS, low_rank, (4, 8, 16)),
+    (ModularAddition, EMBEDDINGS, random_directions, (64,)),
+    (DecimalAddition, (TOKEN_EMBEDDING,), low_rank, (2, 4)),
+    (DecimalAddition, (UNEMBEDDING,), low_rank, (2, 4)),
+)
 
 
 def subspaces(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
@@ -19,4 +55,16 @@ def subspaces(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec
     ]
 
 
-EXPERIMENTS: dict[str, Experiment] = {"subspaces": subspaces}
+def rank_dial(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
+    """List wide random transformers without restriction, then those whose embeddings are of given ranks."""
+    whole = {}
+    for kind, *_ in DIALS:
+        budget = scale.budget_of(kind)
+        whole[kind] = budget.runs(budget.wide, "embeddings", scale.seeds(n_seeds))
+    restricted = [
+        restrict(run, rank, names) for kind, names, restrict, ranks in DIALS for rank in ranks for run in whole[kind]
+    ]
+    return [*(run for runs in whole.values() for run in runs), *restricted]
+
+
+EXPERIMENTS: dict[str, Experiment] = {"subspaces": subspaces, "rank_dial": rank_dial}
