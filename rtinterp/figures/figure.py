@@ -24,8 +24,12 @@ SPEC_COLUMNS: Mapping[str, Callable[[RunSpec], str | int]] = {
     "n_steps": lambda spec: spec.training.n_steps,
     "batch_size": lambda spec: spec.training.batch_size,
 }
+#: Those of them that say how long a model trained.
+BUDGET_COLUMNS = ("n_steps", "batch_size")
+_TEST_ROWS = r", test_rows='\w+'"
+TASK_WHATEVER_ITS_ROWS = pl.col("task").str.replace_all(_TEST_ROWS, "")
 #: A task whatever its size and its test rows: its class and its switches, without its numbers.
-TASK = pl.col("task").str.replace_all(r"\w+=\d+\b|, test_rows='\w+'", "").alias("task of any size")
+TASK = pl.col("task").str.replace_all(rf"\w+=\d+\b|{_TEST_ROWS}", "").alias("task of any size")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

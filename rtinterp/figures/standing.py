@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 Row: TypeAlias = tuple[Any, ...]
 Model: TypeAlias = tuple[Any, ...]
+Models: TypeAlias = tuple[str, Row, Model, Model]
 
 
 class Place(NamedTuple):
@@ -15,24 +16,32 @@ class Place(NamedTuple):
     Attributes:
         row: what ``Figure.rows`` say of it.
         model: what ``Figure.key_of`` says of it, but for its seed.
+        kind: the model whatever its budget and its test rows, which may change from one version to the next.
     """
 
     scale: str
     row: Row
     model: Model
+    kind: Model
     seed: int
+
+    @property
+    def of_any_seed(self) -> Models:
+        return self.scale, self.row, self.model, self.kind
 
 
 class _Candidate(NamedTuple):
-    """The runs of a row that are stored at one scale.
+    """Runs of a row that are stored at one scale, and may stand together.
 
     Attributes:
         size: the number of the scale, the smallest first.
+        n_kinds: the kinds of models of which there is one, of those that the scale has now if that is known.
         n_seeds: the seeds of which every model is stored.
         is_current: they are what the scale has now; others were trained for former sizes, or on another text.
     """
 
     size: int
+    n_kinds: int
     n_seeds: int
     is_current: bool
     places: list[Place]
@@ -41,11 +50,13 @@ class _Candidate(NamedTuple):
 def best_places(
     scales: Sequence[str],
     stored: Collection[Place],
-    wanted: Collection[tuple[str, Row, Model]],
+    wanted: Collection[Models],
     *,
     with_incomplete: bool,
 ) -> list[Place]:
     """Choose the runs that a figure shows: of each row the largest scale that is complete, then the most seeds.
+
+    Where a scale's models have changed and not all are stored yet, former ones stand in for those that lack.
 
     Args:
         scales: the smallest first.
@@ -57,28 +68,40 @@ def best_places(
     candidates = list(_candidates(scales, stored, wanted))
     for row in row_numbers:
         of_row = [one for one in candidates if one.places[0].row == row]
-        best = max((one for one in of_row if one.n_seeds), key=lambda one: one[:3], default=None)
+        best = max((one for one in of_row if one.n_seeds), key=lambda one: one[:4], default=None)
         if with_incomplete:
             larger = [one for one in of_row if not one.n_seeds and (best is None or one.size > best.size)]
-            for one in sorted(larger, key=lambda one: one[:3], reverse=True):
-                chosen += one.places
+            for one in sorted(larger, key=lambda one: one[:4], reverse=True):
+                chosen += [place for place in one.places if place not in chosen]
         if best is not None:
             chosen += best.places
     return chosen
 
 
-def _candidates(
-    scales: Sequence[str], stored: Collection[Place], wanted: Collection[tuple[str, Row, Model]]
-) -> Iterator[_Candidate]:
-    groups: dict[tuple[str, Row, bool], list[Place]] = {}
+def _candidates(scales: Sequence[str], stored: Collection[Place], wanted: Collection[Models]) -> Iterator[_Candidate]:
+    of_rows: dict[tuple[str, Row], list[Place]] = {}
     for place in stored:
-        groups.setdefault((place.scale, place.row, place[:3] in wanted), []).append(place)
-    for (scale, row, is_current), places in groups.items():
-        models = dict.fromkeys(place.model for place in places)
-        needed = {model for *of, model in wanted if of == [scale, row]} if is_current else set(models)
-        models_of: dict[int, set[Model]] = {}
-        for place in places:
-            models_of.setdefault(place.seed, set()).add(place.model)
-        complete = {seed for seed, models_of_seed in models_of.items() if models_of_seed >= needed}
-        shown = [place for place in places if not complete or place.seed in complete]
-        yield _Candidate(scales.index(scale), len(complete), is_current, shown)
+        of_rows.setdefault((place.scale, place.row), []).append(place)
+    for (scale, row), places in of_rows.items():
+        needed = {model: kind for of_scale, of_row, model, kind in wanted if (of_scale, of_row) == (scale, row)}
+        current = [place for place in places if place.model in needed]
+        former = [place for place in places if place.model not in needed]
+        kinds = {place.kind for place in current}
+        standing_in = [place for place in places if place.model in needed or place.kind not in kinds]
+        counted = set(needed.values()) or {place.kind for place in places}
+        for group in (current, former, standing_in):
+            if group:
+                is_current = group == current
+                models = set(needed) if is_current else {place.model for place in group}
+                n_kinds = len(counted.intersection(place.kind for place in group))
+                seeds = _complete_seeds(group, models)
+                shown = [place for place in group if not seeds or place.seed in seeds]
+                yield _Candidate(scales.index(scale), n_kinds, len(seeds), is_current, shown)
+
+
+def _complete_seeds(places: Sequence[Place], models: set[Model]) -> set[int]:
+    """The seeds of which all of these models are there."""
+    models_of: dict[int, set[Model]] = {}
+    for place in places:
+        models_of.setdefault(place.seed, set()).add(place.model)
+    return {seed for seed, models_of_seed in models_of.items() if models_of_seed >= models}

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import polars as pl
 
-from rtinterp.figures.figure import Figure
+from rtinterp.figures.figure import BUDGET_COLUMNS, TASK_WHATEVER_ITS_ROWS, Figure
 from rtinterp.figures.paper import Paper
 from rtinterp.figures.provenance import Origin, Source, with_provenance
 from rtinterp.figures.render import table_path
-from rtinterp.figures.standing import Model, Place, Row, best_places
+from rtinterp.figures.standing import Models, Place, best_places
 from rtinterp.store import RunStore, StoreError
 from rtinterp.tasks import Corpus
 from rtinterp.training.run import Run
@@ -43,7 +43,7 @@ def best_stored_table(
         return figure.compute([])
     specs = _specs(paper, figure, origins, corpus)
     places = {scale: _places(figure, scale, of_scale) for scale, of_scale in specs.items()}
-    wanted = dict.fromkeys(place[:3] for of_scale in places.values() for place in of_scale)
+    wanted = dict.fromkeys(place.of_any_seed for of_scale in places.values() for place in of_scale)
     held: dict[Place, list[Held]] = {}
     for place, one in itertools.chain(
         _held_runs(specs, places, origins), *(_held_rows(paper, figure, origin) for origin in origins)
@@ -108,7 +108,8 @@ def _places_of(figure: Figure, keys: pl.DataFrame) -> list[Place]:
     """Where the rows of a table belong that has a scale and the columns of ``Figure.key_of``."""
     rows = keys.select(figure.rows).rows() if figure.rows else [()] * len(keys)
     models = keys.select(pl.exclude("scale", "seed")).rows()
-    return list(map(Place, keys["scale"], rows, models, keys["seed"]))
+    kinds = keys.select(TASK_WHATEVER_ITS_ROWS, pl.exclude("scale", "seed", "task", *BUDGET_COLUMNS)).rows()
+    return list(map(Place, keys["scale"], rows, models, kinds, keys["seed"]))
 
 
 def _held_runs(
@@ -142,13 +143,13 @@ def _held_rows(paper: Paper, figure: Figure, origin: Origin) -> Iterator[tuple[P
             yield place, Held(origin.source, rows=part)
 
 
-def _in_order(held: Iterable[Place], wanted: Iterable[tuple[str, Row, Model]]) -> list[Place]:
+def _in_order(held: Iterable[Place], wanted: Iterable[Models]) -> list[Place]:
     """Rows and models as the experiment lists them, then others, each with its seeds."""
     held = list(held)
-    everything = [*wanted, *(place[:3] for place in held)]
+    everything = [*wanted, *(place.of_any_seed for place in held)]
     rows, models = (
         {one: number for number, one in enumerate(dict.fromkeys(of))}
-        for of in ((row for _, row, _ in everything), (model for *_, model in everything))
+        for of in ((row for _, row, *_ in everything), (model for _, _, model, _ in everything))
     )
     return sorted(held, key=lambda place: (rows[place.row], models[place.model], place.seed))
 
