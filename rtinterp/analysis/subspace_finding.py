@@ -27,8 +27,10 @@ from torch import Tensor
 
 from rtinterp.analysis.subspaces import NEGLIGIBLE, Subspace, check_square, orthonormal
 
-#: Halvings of the interval in which the exponent of ``variance_matched_subspace`` lies: more than float64 can tell.
+#: Halvings, at most, of the interval in which the exponent of ``variance_matched_subspace`` lies; float64 tells no more.
 N_BISECTIONS = 60
+#: How far its share of the variance may be from the one that was asked for.
+SHARE_TOLERANCE = 1e-6
 #: Exponents beyond which directions are those of the largest, or the smallest, variance.
 MAX_EXPONENT = 64.0
 
@@ -128,8 +130,11 @@ def variance_matched_subspace(
     logs = (variances.clamp(min=NEGLIGIBLE * variances[0]) / variances[0]).log()
 
     def drawn(exponent: float) -> Float64[Tensor, "rank component"]:
-        scales = (exponent / 2 * logs).exp() if exponent >= 0 else (exponent / 2 * (logs - logs[-1])).exp()
-        return torch.linalg.qr((normal * scales).T)[0].T
+        if exponent >= 0:
+            return torch.linalg.qr((normal * (exponent / 2 * logs).exp()).T)[0].T
+        # The largest rows first, or QR loses all but the first few directions to rounding.
+        scales = (exponent / 2 * (logs - logs[-1])).exp()
+        return torch.linalg.qr((normal * scales).flip(1).T)[0].T.flip(1)
 
     def share_of(exponent: float) -> float:
         return ((drawn(exponent).square() @ variances).sum() / variances.sum()).item()
@@ -140,7 +145,10 @@ def variance_matched_subspace(
         raise ValueError(f"{rank} such directions can have {possible} of the variance, not {share:.3g}")
     for _ in range(N_BISECTIONS):
         middle = (low + high) / 2
-        low, high = (middle, high) if share_of(middle) < share else (low, middle)
+        found = share_of(middle)
+        low, high = (middle, high) if found < share else (low, middle)
+        if 0 <= found - share <= SHARE_TOLERANCE:
+            break
     return Subspace((drawn(high) @ directions).to(centre), centre)
 
 

@@ -127,6 +127,15 @@ def test_matched_directions_have_the_variance_that_was_asked_for(covariance: tor
     assert overlap(found, other) < 0.99
 
 
+def test_directions_of_hardly_any_variance_are_found_where_variances_differ_by_orders() -> None:
+    """A few components without variance must not be all that is left of the numbers."""
+    variances = torch.cat([torch.logspace(0, -6, 60, dtype=torch.float64), torch.full((4,), 1e-14).double()])
+    covariance = variances.diag()
+    least = variances[-16:].sum() / variances.sum()
+    found = variance_matched_subspace(covariance, 16, 2 * least.item(), torch.zeros(64).double(), generator())
+    assert variance_share(covariance, found) == pytest.approx(2 * least.item(), rel=0.2)
+
+
 def test_more_variance_than_the_principal_directions_have_is_refused(covariance: torch.Tensor) -> None:
     with pytest.raises(ValueError, match=r"1 such directions can have .* of the variance, not 0\.999"):
         variance_matched_subspace(covariance, 1, 0.999, torch.zeros(D_MODEL), generator())
