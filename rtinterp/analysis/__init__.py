@@ -7,6 +7,7 @@ Each kind of analysis is a module:
 - ``attention``: where each head looks, and which head does a given job (paper, figure 2).
 - ``circuits``: what every subset of the heads and MLPs can do.
 - ``circuit_values``: Shapley values, interactions, minimal circuits and their completeness, from those values.
+- ``continuation``: what many interventions at one site do, without running what comes before it.
 - ``embedding_geometry``: the circles that modular arithmetic leaves in an embedding matrix (paper, figure 3).
 - ``explained_variance``: how few directions the residual stream occupies (paper, tables 4, 5 and 7).
 - ``fourier``: which frequencies a model adds modulo p with: restricted and excluded loss.
@@ -20,6 +21,7 @@ Each kind of analysis is a module:
 - ``paths``: what a head or an MLP changes through one reader of what it writes.
 - ``predictions``: how good a model's predictions are, with or without an intervention.
 - ``rank_curves``: how many directions of a site are sufficient, or necessary.
+- ``rank_thresholds``: how few directions reach a share of the accuracy, and the area under a curve.
 - ``site_statistics``: mean, covariance and sensitivity of activations, from which subspaces are found.
 - ``stitching``: the embeddings of one body in another.
 - ``subspaces``: what lies in a subspace of the residual stream, and how two compare.
@@ -41,6 +43,7 @@ from rtinterp.analysis.circuit_values import (
     shapley_values,
 )
 from rtinterp.analysis.circuits import subset_values
+from rtinterp.analysis.continuation import Continuation
 from rtinterp.analysis.embedding_geometry import dominant_frequencies, residue_circles
 from rtinterp.analysis.explained_variance import positions_that_feed, residual_explained_variance
 from rtinterp.analysis.fourier import (
@@ -92,7 +95,8 @@ from rtinterp.analysis.predictions import (
     scored_logits,
 )
 from rtinterp.analysis.rank_curves import least_rank, rank_curve, ranks_up_to
-from rtinterp.analysis.site_statistics import SiteStatistics, site_statistics
+from rtinterp.analysis.rank_thresholds import area, refined_curve
+from rtinterp.analysis.site_statistics import SiteStatistics, site_statistics, statistics_of_sites
 from rtinterp.analysis.stitching import Stitch, affine_stitch, orthogonal_stitch, with_tensors
 from rtinterp.analysis.subspace_finding import (
     coordinate_subspace,
@@ -111,6 +115,7 @@ from rtinterp.analysis.subspaces import (
 )
 
 __all__ = [
+    "Continuation",
     "Estimate",
     "Interval",
     "Intervention",
@@ -127,6 +132,7 @@ __all__ = [
     "accuracy_by_label",
     "activations_at",
     "affine_stitch",
+    "area",
     "attention_patterns",
     "attention_score",
     "best_head",
@@ -185,6 +191,7 @@ __all__ = [
     "ranks_up_to",
     "receivers_of",
     "recovery_table",
+    "refined_curve",
     "remove",
     "replace",
     "replace_by_role",
@@ -198,6 +205,7 @@ __all__ = [
     "shapley_values",
     "site_statistics",
     "split_inputs",
+    "statistics_of_sites",
     "subset_values",
     "sum_frequency_power",
     "target_statistics",

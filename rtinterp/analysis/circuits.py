@@ -14,7 +14,6 @@ A subset is a number whose bit i says whether node i is in it; nodes count in th
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -23,6 +22,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from rtinterp.analysis.ablations import Ablation, head_writes, nodes_of
+from rtinterp.analysis.layer_parts import after_mlp, gathered, logits_of
 from rtinterp.analysis.predictions import ACTIVATIONS_PER_PASS, is_right
 from rtinterp.tasks import Batch
 
@@ -89,48 +89,23 @@ def _subsets(
     heads, mlp = ablated[: model.cfg.n_heads], ablated[model.cfg.n_heads]
     first = layer * (model.cfg.n_heads + 1)
     is_last = layer == model.cfg.n_layers - 1
-    writes = head_writes(model, layer, _z(model, layer, residual)).movedim(2, 0)
+    writes = head_writes(model, layer, gathered(model, layer, residual)).movedim(2, 0)
     residual = residual + model.blocks[layer].attn.b_O
     if is_last:
         heads, mlp, writes, residual = heads[:, scored], mlp[scored], writes[:, scored], residual[scored]
     mids = _sums(residual + heads.sum(0), writes - heads)
     if is_last:
         stacked = torch.stack(mids)
-        posts = torch.cat([stacked + mlp, _after_mlp(model, layer, stacked)])
-        yield torch.arange(len(posts)) << first, model.unembed(model.ln_final(posts))
+        posts = torch.cat([stacked + mlp, after_mlp(model, layer, stacked)])
+        yield torch.arange(len(posts)) << first, logits_of(model, posts)
         return
     after = ablated[model.cfg.n_heads + 1 :]
     for has_mlp in (False, True):
         for of_heads, mid in enumerate(mids):
             bits = (of_heads | has_mlp << model.cfg.n_heads) << first
-            post = _after_mlp(model, layer, mid) if has_mlp else mid + mlp
+            post = after_mlp(model, layer, mid) if has_mlp else mid + mlp
             for subsets, logits in _subsets(model, layer + 1, post, after, scored):
                 yield subsets | bits, logits
-
-
-class _EnoughError(Exception):
-    """Ends a forward pass that is not needed any further."""
-
-
-def _z(model: Any, layer: int, residual: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos head d_head"]:
-    """What each head of a layer has gathered from a residual stream, whatever kind of attention it is."""
-    gathered: list[Tensor] = []
-
-    def keep(z: Tensor, hook: object) -> None:
-        gathered.append(z)
-        raise _EnoughError
-
-    hooks: list[Any] = [(f"blocks.{layer}.attn.hook_z", keep)]
-    with contextlib.suppress(_EnoughError):
-        model.run_with_hooks(residual, start_at_layer=layer, stop_at_layer=layer + 1, fwd_hooks=hooks)
-    return gathered[0]
-
-
-def _after_mlp(
-    model: Any, layer: int, resid_mid: Float[Tensor, "batch pos d_model"]
-) -> Float[Tensor, "batch pos d_model"]:
-    block = model.blocks[layer]
-    return resid_mid + block.mlp(block.ln2(resid_mid))
 
 
 def _sums(start: Float[Tensor, "*shape"], terms: Float[Tensor, "term ..."]) -> list[Float[Tensor, "*shape"]]:

@@ -184,19 +184,30 @@ def means_by_role(
     return sums / counts.view(-1, *[1] * (flat.ndim - 1))
 
 
+def changed(
+    intervention: Intervention, activation: Float[Tensor, "batch pos *shape"], tokens: Int64[Tensor, "batch pos"]
+) -> Float[Tensor, "batch pos *shape"]:
+    """Compute what an intervention makes of an activation.
+
+    Raises:
+        ValueError: a mask, heads or an edited activation that do not fit.
+    """
+    edited = intervention.edit(activation, tokens)
+    try:
+        edited = edited.expand_as(activation)
+    except RuntimeError:
+        raise ValueError(
+            f"{intervention.site} has activations of shape {list(activation.shape)}, and the edit made "
+            f"{list(edited.shape)}: pass what is of the batch that runs"
+        ) from None
+    chosen = _chosen(intervention, activation, tokens)
+    return edited if chosen is None else torch.where(chosen, edited, activation)
+
+
 def _hook(intervention: Intervention, read: list[Int64[Tensor, "batch pos"]]) -> Callable[..., Tensor]:
     def change(activation: Tensor, hook: object) -> Tensor:
         (tokens,) = read
-        edited = intervention.edit(activation, tokens)
-        try:
-            edited = edited.expand_as(activation)
-        except RuntimeError:
-            raise ValueError(
-                f"{intervention.site} has activations of shape {list(activation.shape)}, and the edit made "
-                f"{list(edited.shape)}: pass what is of the batch that runs"
-            ) from None
-        chosen = _chosen(intervention, activation, tokens)
-        return edited if chosen is None else torch.where(chosen, edited, activation)
+        return changed(intervention, activation, tokens)
 
     return change
 

@@ -7,7 +7,7 @@ set: a basis that was fitted to the sequences it is judged by flatters itself.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rtinterp.analysis.circuits import Measure
 from rtinterp.analysis.explained_variance import StreamingCovariance, positions_that_feed
-from rtinterp.analysis.interventions import Intervention, Where, activations_at, intervene
+from rtinterp.analysis.interventions import Intervention, Where, intervene
 from rtinterp.analysis.predictions import margins
 from rtinterp.analysis.subspace_finding import coordinate_subspace, principal_subspace, sensitive_subspace
 from rtinterp.analysis.subspaces import Subspace
@@ -58,8 +58,6 @@ class SiteStatistics:
         return sensitive_subspace(self.covariance, self.gradient_moments, self.mean)
 
 
-# Callers of TransformerLens often switch gradients off for the whole process.
-@torch.enable_grad()
 def site_statistics(
     model: HookedModel, batches: Iterable[Batch], site: str, where: Where = None, measure: Measure = margins
 ) -> SiteStatistics:
@@ -74,19 +72,50 @@ def site_statistics(
     Raises:
         ValueError: the model has no such hook point, fewer than 2 activations, or activations that are not finite.
     """
-    statistics, moments, n = None, None, 0
+    return statistics_of_sites(model, batches, (site,), where, measure)[site]
+
+
+def statistics_of_sites(
+    model: HookedModel,
+    batches: Iterable[Batch],
+    sites: Sequence[str],
+    where: Where = None,
+    measure: Measure = margins,
+) -> dict[str, SiteStatistics]:
+    """Gather what ``site_statistics`` does at several sites in the same passes, by site.
+
+    Raises:
+        ValueError: as ``site_statistics``.
+    """
+    n, totals = 0, {site: _Totals() for site in sites}
     for batch in batches:
         chosen = _positions(batch, where)
-        h = activations_at(model, batch.tokens, site)[chosen]
-        g = _gradients(model, batch, site, measure)[chosen].double()
-        if statistics is None:
-            statistics = StreamingCovariance(h.shape[1], device=h.device)
-        statistics.update(h)
-        moments = g.T @ g if moments is None else moments + g.T @ g
-        n += len(g)
-    if statistics is None or moments is None:
-        raise ValueError("batches is empty; pass at least one")
-    return SiteStatistics(n, statistics.mean.cpu(), statistics.covariance.cpu(), (moments / n).cpu())
+        of_batch = _activations_and_gradients(model, batch, sites, measure)
+        for site, (h, g) in of_batch.items():
+            totals[site].update(h[chosen], g[chosen].double())
+        n += int(chosen.sum())
+    if not n:
+        raise ValueError("no activation counts: batches is empty, or no position of them is scored")
+    return {site: total.statistics(n) for site, total in totals.items()}
+
+
+class _Totals:
+    """What is summed up at a site."""
+
+    def __init__(self) -> None:
+        self.covariance: StreamingCovariance | None = None
+        self.gradient_scatter: Tensor = torch.zeros(())
+
+    def update(self, h: Float[Tensor, "n d_model"], g: Float64[Tensor, "n d_model"]) -> None:
+        if self.covariance is None:
+            self.covariance = StreamingCovariance(h.shape[1], device=h.device)
+        self.covariance.update(h)
+        self.gradient_scatter = self.gradient_scatter.to(g) + g.T @ g
+
+    def statistics(self, n: int) -> SiteStatistics:
+        of_h = self.covariance
+        assert of_h is not None
+        return SiteStatistics(n, of_h.mean.cpu(), of_h.covariance.cpu(), (self.gradient_scatter / n).cpu())
 
 
 def _positions(batch: Batch, where: Where) -> Bool[Tensor, "batch pos"]:
@@ -95,15 +124,23 @@ def _positions(batch: Batch, where: Where) -> Bool[Tensor, "batch pos"]:
     return where(batch.tokens) if callable(where) else where
 
 
-def _gradients(model: HookedModel, batch: Batch, site: str, measure: Measure) -> Float[Tensor, "batch pos d_model"]:
-    leaves: list[Tensor] = []
+# Callers of TransformerLens often switch gradients off for the whole process.
+@torch.enable_grad()
+def _activations_and_gradients(
+    model: HookedModel, batch: Batch, sites: Sequence[str], measure: Measure
+) -> dict[str, tuple[Float[Tensor, "batch pos d_model"], Float[Tensor, "batch pos d_model"]]]:
+    """What stands at each site, and the gradient of the measure with respect to it."""
+    found: dict[str, Tensor] = {}
 
-    def make_leaf(h: Tensor, _: Tensor) -> Tensor:
-        leaves.append(h.detach().requires_grad_())
-        return leaves[0]
+    def keep_at(site: str) -> Intervention:
+        def keep(h: Tensor, _: Tensor) -> Tensor:
+            found[site] = h if h.requires_grad else h.detach().requires_grad_()
+            return found[site]
 
-    with intervene(model, Intervention(site, make_leaf)):
+        return Intervention(site, keep)
+
+    with intervene(model, *map(keep_at, sites)):
         logits = model(batch.tokens)[batch.scored.to(model.W_E.device)]
     value = measure(logits, batch.scored_targets.to(logits.device)).sum()
-    (gradients,) = torch.autograd.grad(value, leaves)
-    return gradients
+    gradients = torch.autograd.grad(value, list(found.values()))
+    return {site: (h.detach(), g) for (site, h), g in zip(found.items(), gradients, strict=True)}

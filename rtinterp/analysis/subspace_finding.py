@@ -27,7 +27,7 @@ from torch import Tensor
 
 from rtinterp.analysis.subspaces import NEGLIGIBLE, Subspace, check_square, orthonormal
 
-#: Halvings, at most, of the interval in which the exponent of ``variance_matched_subspace`` lies; float64 tells no more.
+#: Halvings, at most, of the interval in which the exponent of ``variance_matched_subspace`` lies: all that float64 tells.
 N_BISECTIONS = 60
 #: How far its share of the variance may be from the one that was asked for.
 SHARE_TOLERANCE = 1e-6

@@ -9,7 +9,7 @@ import torch
 from rtinterp.analysis import accuracy, cross_entropy
 from rtinterp.analysis.interventions import activations_at, project, remove
 from rtinterp.analysis.rank_curves import least_rank, rank_curve, ranks_up_to
-from rtinterp.analysis.site_statistics import SiteStatistics, site_statistics
+from rtinterp.analysis.site_statistics import SiteStatistics, site_statistics, statistics_of_sites
 from rtinterp.analysis.subspace_finding import random_subspace
 from rtinterp.analysis.subspaces import overlap
 from rtinterp.models.build import build_model
@@ -59,6 +59,16 @@ def test_statistics_are_those_of_all_activations_at_once(
     assert statistics.n_activations == len(h)
     torch.testing.assert_close(statistics.mean, h.mean(0))
     torch.testing.assert_close(statistics.covariance, h.T.cov())
+
+
+def test_sites_that_share_their_passes_have_the_statistics_of_each_alone(model: HookedModel, batch: Batch) -> None:
+    sites = ("blocks.0.hook_resid_mid", SITE, "blocks.1.hook_resid_post")
+    together = statistics_of_sites(model, [batch[:9], batch[9:]], sites)
+    assert tuple(together) == sites
+    for site, found in together.items():
+        alone = site_statistics(model, [batch], site)
+        for name in ("mean", "covariance", "gradient_moments"):
+            torch.testing.assert_close(getattr(found, name), getattr(alone, name), rtol=1e-4, atol=1e-4)
 
 
 def test_gradients_are_differences_of_the_measure(model: HookedModel, batch: Batch, statistics: SiteStatistics) -> None:

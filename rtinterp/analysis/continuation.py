@@ -1,0 +1,83 @@
+"""A transformer from one site on: what many interventions at that site do, without running what comes before it.
+
+What precedes the site is run once, and the last layer computes scored predictions only, so that an intervention costs
+what follows the site. ``value`` is the same number as the measure of the whole model within ``intervene``. The model
+must be without interventions; all sequences run at once, so pass a few hundred.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rtinterp.analysis.ablations import nodes_of
+from rtinterp.analysis.circuits import Measure
+from rtinterp.analysis.interventions import Intervention, activations_at, changed, residual_sites
+from rtinterp.analysis.layer_parts import after_mlp, gathered, logits_of
+from rtinterp.analysis.predictions import is_right
+from rtinterp.tasks import Batch
+
+if TYPE_CHECKING:
+    from rtinterp.models.hooked_model import HookedModel
+
+
+class Continuation:
+    """The rest of a transformer after a site of its residual stream, on the scored predictions of a batch.
+
+    Attributes:
+        site: one of ``residual_sites(model)``.
+        activations: those of the intact model at the site, up to the last scored position.
+
+    Raises:
+        ValueError: the site is another, nothing is scored, or the model is not a transformer with heads.
+    """
+
+    def __init__(self, model: HookedModel, batch: Batch, site: str) -> None:
+        nodes_of(model)
+        if site not in residual_sites(model):
+            raise ValueError(f"{site!r} is no site of the residual stream; pass one of {residual_sites(model)}")
+        if not batch.scored.any():
+            raise ValueError("no position of the batch is scored; a task's sample() and test_set() score at least one")
+        n_pos = int(batch.scored.any(dim=0).nonzero().max()) + 1
+        self.site = site
+        self._model, self._tokens = model, batch.tokens[:, :n_pos]
+        self._scored = batch.scored[:, :n_pos].to(model.W_E.device)
+        self._expected = batch.scored_targets.to(model.W_E.device)
+        self.activations: Float[Tensor, "batch pos d_model"] = activations_at(model, self._tokens, site)
+
+    def value(self, intervention: Intervention, measure: Measure = is_right) -> float:
+        """Measure the model with an intervention at the site, averaged over scored predictions.
+
+        Args:
+            measure: ``is_right`` (accuracy), ``nats`` (cross-entropy), ``margins`` (logit difference), or one of your
+                own.
+
+        Raises:
+            ValueError: an intervention at another site, or one that does not fit.
+        """
+        if intervention.site != self.site:
+            raise ValueError(f"the intervention is at {intervention.site!r}; this goes on from {self.site!r}")
+        return measure(self.logits(intervention), self._expected).double().mean().item()
+
+    @torch.no_grad()
+    def logits(self, intervention: Intervention) -> Float[Tensor, "prediction d_vocab_out"]:
+        """Compute the logits of every scored prediction, sequence after sequence."""
+        _, number, name = self.site.split(".")
+        h, model, layer = changed(intervention, self.activations, self._tokens), self._model, int(number)
+        if name == "hook_resid_mid":
+            h = after_mlp(model, layer, h if layer < model.cfg.n_layers - 1 else h[self._scored])
+        first = layer if name == "hook_resid_pre" else layer + 1
+        for number in range(first, model.cfg.n_layers):
+            h = self._after_layer(number, h)
+        return logits_of(model, h if h.ndim == 2 else h[self._scored])
+
+    def _after_layer(self, layer: int, residual: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "*some d_model"]:
+        model: Any = self._model
+        z = gathered(model, layer, residual)
+        if layer == model.cfg.n_layers - 1:
+            z, residual = z[self._scored], residual[self._scored]
+        attention = model.blocks[layer].attn
+        return after_mlp(model, layer, residual + z.flatten(-2) @ attention.W_O.flatten(0, 1) + attention.b_O)
