@@ -22,8 +22,9 @@ from rtinterp.tasks import Batch
 from rtinterp.training.engine import Engine
 from rtinterp.training.loop import stacks
 from rtinterp.training.optimiser import learning_rate
-from rtinterp.training.spec import Precision, RunSpec
+from rtinterp.training.spec import RunSpec
 from rtinterp.training.stream import TrainingStream
+from rtinterp.training.train_spec import Precision
 
 TEST_SEQUENCES_AT_ONCE = 500
 

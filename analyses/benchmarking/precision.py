@@ -10,7 +10,7 @@ import polars as pl
 from rtinterp import RunSpec, train
 from rtinterp.papers.random_transformers import FIGURES, SCALES
 from rtinterp.tasks import ModularAddition, NeedleInAHaystack, ParenthesisBalancing, Task
-from rtinterp.training.spec import Precision
+from rtinterp.training.train_spec import Precision
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 #: Of which tasks the wide random transformers of the quick scale are compared.

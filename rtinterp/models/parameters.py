@@ -25,6 +25,8 @@ _GROUP_NAMES = {
     "norms": r"(?:blocks\.\d+\.ln[12]|ln_final)\.[wb]",
 }
 GROUPS = tuple(_GROUP_NAMES)
+#: The groups of ``EMBEDDINGS``.
+EMBEDDING_GROUPS = frozenset({"token_embedding", "positional_embedding", "unembedding"})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -72,14 +72,8 @@ class Engine:
         self._loss = LOSSES[task.loss]
         self._imitated = imitated(task, len(specs), device)
         self._test_batch: PackedBatch | None = None
-        with torch.no_grad():
-            tensors = self.spec.model_tensors(self.parameters)
-        self._never_changing = self.frozen.intersection(tensors)
-        self._embeddings = Embeddings.of(tensors, self._never_changing)
-        self._frozen_body: StackedBody | None = None
-        if self._never_changing.issuperset(set(tensors).difference(EMBEDDINGS)):
-            self._frozen_body = self._stacked_body(tensors, self._dtype)
         self.n_steps_done = 0
+        self._hold_back(self.spec.held_back(0))
         self.gradient_norms: Float[Tensor, " model"] = torch.zeros(len(specs))
 
     def step(self) -> Float[Tensor, " model"]:
@@ -99,6 +93,8 @@ class Engine:
 
     def backward(self) -> Float[Tensor, " model"]:
         """Leave the gradients of the next batches in ``parameters``; returns each model's mean loss."""
+        if self._held_back != (held_back := self.spec.held_back(self.n_steps_done)):
+            self._hold_back(held_back)
         batches = [stream.next_batch() for stream in self._streams]
         with float32_products(self.spec.training.precision):
             return self._in_chunks_that_fit(lambda: self._backward(self._pack(batches)))
@@ -155,6 +151,20 @@ class Engine:
         restore_moments(self._optimiser, self._trained_parameters, state.tensors)
         self._limits, self._test_batch = ChunkLimits(state.n_rows, state.n_places), None
         self.n_steps_done = state.n_steps_done
+        self._hold_back(self.spec.held_back(self.n_steps_done))
+
+    def _hold_back(self, held_back: frozenset[str]) -> None:
+        """Freeze what does not train yet, and lay out once what the steps from here on leave as it is."""
+        self._held_back = held_back
+        for name in self.trained:
+            self.parameters[name].requires_grad_(name not in held_back)
+        with torch.no_grad():
+            tensors = self.spec.model_tensors(self.parameters)
+        self._never_changing = (self.frozen | held_back).intersection(tensors)
+        self._embeddings = Embeddings.of(tensors, self._never_changing)
+        self._frozen_body: StackedBody | None = None
+        if self._never_changing.issuperset(set(tensors).difference(EMBEDDINGS)):
+            self._frozen_body = self._stacked_body(tensors, self._dtype)
 
     def _backward(self, batch: PackedBatch) -> Float[Tensor, " model"]:
         """Down to the tensors of the model, and from there, once for all chunks, to the leaves where there are any."""

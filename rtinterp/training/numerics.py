@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
-from rtinterp.training.spec import Precision
+from rtinterp.training.train_spec import Precision
 
 _FLOAT32_PRODUCTS: dict[Precision, str] = {"float32": "highest", "tf32": "high", "bfloat16": "highest"}
 

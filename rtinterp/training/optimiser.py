@@ -70,11 +70,18 @@ def restore_moments(
 
 
 def learning_rate(step: int, training: TrainSpec) -> float:
-    """Rate of the step after ``step`` finished ones: linear from 0 over the warmup, then half a cosine to 0."""
-    if step < training.n_warmup_steps:
-        return training.learning_rate * step / training.n_warmup_steps
-    progress = (step - training.n_warmup_steps) / max(1, training.n_steps - training.n_warmup_steps)
-    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+    """Rate of the step after ``step`` finished ones: linear from 0 over the warmup, then half a cosine to 0.
+
+    So it goes before a release, and again from there on.
+    """
+    start, end, highest = training.release_at, training.n_steps, training.learning_rate
+    if step < training.release_at and training.rate_before_release is not None:
+        start, end, highest = 0, training.release_at, training.rate_before_release
+    n_done, n_warmup = step - start, training.n_warmup_steps
+    if n_done < n_warmup:
+        return highest * n_done / n_warmup
+    progress = (n_done - n_warmup) / max(1, end - start - n_warmup)
+    return highest * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def clip_gradients(parameters: Iterable[Float[Tensor, "model ..."]], max_norm: float) -> Float[Tensor, " model"]:

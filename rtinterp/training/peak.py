@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from rtinterp.training.spec import Precision
+from rtinterp.training.train_spec import Precision
 
 #: A GPU is not busy with the smaller products, nor a CPU done with the larger ones.
 PEAK_SIZES = {"cpu": (1024, 2048, 4096), "cuda": (2048, 4096, 8192)}

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Set
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from jaxtyping import Float
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
@@ -15,26 +15,19 @@ from torch import Tensor
 
 from rtinterp.models.bodies import BODIES
 from rtinterp.models.body import Body, check_can_be_listed
-from rtinterp.models.parameters import GROUPS, Parameter
+from rtinterp.models.parameters import EMBEDDING_GROUPS, GROUPS, Parameter
 from rtinterp.models.parametrisations import PARAMETRISATIONS, Parametrisation
 from rtinterp.models.regimes import Trainable, canonical, parse, trained_parameters
 from rtinterp.registry import Registry
 from rtinterp.strict import strict
 from rtinterp.tasks import TASKS, Task
 from rtinterp.tasks.base import check_judgement
-from rtinterp.training.kept_steps import KeptSteps
 from rtinterp.training.part_json import check_comes_back, complete, part_fields, stored_fields
+from rtinterp.training.train_spec import TrainSpec
 
 RUN_ID_HASH_CHARACTERS = 12
 #: What every run id is computed with: how a run is watched does not change it.
 UNWATCHED = {"steps_per_evaluation": 100, "kept_steps": "none"}
-
-AtLeastOne = Annotated[int, Field(ge=1)]
-# Minus zero equals zero and must not make another run id.
-Fraction = Annotated[float, Field(ge=0.0, lt=1.0), AfterValidator(abs)]
-NotNegative = Annotated[float, Field(ge=0.0), AfterValidator(abs)]
-
-Precision = Literal["float32", "tf32", "bfloat16"]
 
 Part = TypeVar("Part")
 
@@ -62,54 +55,6 @@ def _trainable_groups(body: Body) -> tuple[str, ...]:
         )
     trainable = {parameter.group for parameter in parameters if parameter.trains}
     return tuple(group for group in known if group in trainable)
-
-
-@strict
-class TrainSpec:
-    """AdamW with linear warmup, cosine decay to zero and clipping (paper section 3, official code).
-
-    Attributes:
-        n_steps: optimiser steps.
-        batch_size: sequences per step.
-        weight_decay: decoupled; not applied to biases and norms.
-        n_warmup_steps: steps of linear warmup, counted within n_steps.
-        max_grad_norm: gradients are scaled down to this global norm.
-        steps_per_evaluation: the test set is measured every so many steps, and after the last. It takes no part in
-            equality nor in the run id.
-        kept_steps: at which steps the trained tensors are kept beside those of the end: "none"; "log", step 0
-            (before the first), every power of two and the last; or a tuple of rising steps. It takes no part in
-            equality nor in the run id.
-        precision: of matrix products: "float32"; "tf32" (CUDA), float32 with products rounded to 10 bits; or
-            "bfloat16" between the embeddings. Embeddings, norms, softmax, recurrent states, logits, optimiser and
-            evaluation are float32 in all three.
-
-    Raises:
-        ValueError: a value is out of range.
-    """
-
-    n_steps: AtLeastOne
-    batch_size: AtLeastOne
-    learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
-    weight_decay: NotNegative = 1e-3
-    n_warmup_steps: Annotated[int, Field(ge=0)] = 500
-    max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
-    adam_beta1: Fraction = 0.9
-    adam_beta2: Fraction = 0.999
-    adam_eps: Annotated[float, Field(gt=0.0)] = 1e-8
-    steps_per_evaluation: AtLeastOne = dataclasses.field(default=100, compare=False)
-    precision: Precision = "float32"
-    kept_steps: KeptSteps = dataclasses.field(default="none", compare=False)
-
-    @classmethod
-    def when_absent(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """What a stored spec means that lacks fields, because its runs are older than these."""
-        return {"kept_steps": "none"}
-
-    @model_validator(mode="after")
-    def _no_kept_step_after_the_last(self) -> TrainSpec:
-        if not isinstance(self.kept_steps, str) and self.kept_steps[-1] > self.n_steps:
-            raise ValueError(f"kept_steps: step {self.kept_steps[-1]} is after the last, {self.n_steps}")
-        return self
 
 
 @strict
@@ -166,6 +111,12 @@ class RunSpec:
         """Those that train."""
         return trained_parameters(self.parameters(), self.trainable)
 
+    def held_back(self, step: int) -> frozenset[str]:
+        """The names of what trains, but not yet after ``step`` steps; nothing from the release on."""
+        if step >= self.training.release_at:
+            return frozenset()
+        return frozenset(p.name for p in self.trained_parameters() if p.group not in EMBEDDING_GROUPS)
+
     def model_tensors(self, held: Mapping[str, Float[Tensor, ...]]) -> Mapping[str, Float[Tensor, ...]]:
         """The tensors of the model, by name, from all that training holds; differentiable."""
         return held if self.parametrisation is None else self.parametrisation.tensors_of(held)
@@ -193,6 +144,15 @@ class RunSpec:
                 raise ValueError(
                     f"trainable={self.trainable!r} does not train {', '.join(sorted(frozen))}; pass tensors="
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_released(self) -> RunSpec:
+        if self.training.release_at and len(self.held_back(0)) in (0, len(self.trained_parameters())):
+            raise ValueError(
+                f"release_at={self.training.release_at}: trainable={self.trainable!r} needs both embeddings, to train "
+                "first, and other groups, to join them"
+            )
         return self
 
     def with_seed(self, seed: int) -> RunSpec:

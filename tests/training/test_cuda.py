@@ -11,7 +11,7 @@ from training_references import CPU, TASKS, distance, mean_loss, small_run, unst
 from rtinterp.models.regimes import Trainable
 from rtinterp.tasks import Batch, Task
 from rtinterp.training.engine import Engine
-from rtinterp.training.spec import Precision
+from rtinterp.training.train_spec import Precision
 
 pytestmark = [
     pytest.mark.cuda,

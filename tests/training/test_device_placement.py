@@ -18,7 +18,7 @@ from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import CircuitImitation, LanguageModelling, Task
 from rtinterp.training.engine import Engine
-from rtinterp.training.spec import Precision
+from rtinterp.training.train_spec import Precision
 
 __all__ = ["pretended_device"]
 

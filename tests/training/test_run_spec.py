@@ -60,6 +60,12 @@ CHANGES = {
     "training.adam_eps": with_training(adam_eps=1e-7),
     "training.steps_per_evaluation": with_training(steps_per_evaluation=7),
     "training.kept_steps": with_training(kept_steps=(0, 7)),
+    "training.release_at": dataclasses.replace(
+        SPEC, trainable="all", training=TrainSpec(10, 8, release_at=5, rate_before_release=1e-3)
+    ),
+    "training.rate_before_release": dataclasses.replace(
+        SPEC, trainable="all", training=TrainSpec(10, 8, release_at=5, rate_before_release=2e-3)
+    ),
     "training.precision": with_training(precision="bfloat16"),
     "trainable": dataclasses.replace(SPEC, trainable="all"),
     "seed": SPEC.with_seed(1),
