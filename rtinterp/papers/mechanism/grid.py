@@ -9,6 +9,7 @@ from typing import TypeAlias
 from rtinterp.figures.paper import Experiment
 from rtinterp.models.parameters import POSITIONAL_EMBEDDING, TOKEN_EMBEDDING, UNEMBEDDING
 from rtinterp.models.parametrisations import LowRank, RandomSubspace
+from rtinterp.papers.mechanism.watched_runs import frequencies, release
 from rtinterp.papers.random_transformers.budgets import Scale
 from rtinterp.papers.random_transformers.grid import RANDOM_AND_NORMAL
 from rtinterp.tasks import Corpus, DecimalAddition, ModularAddition, Task
@@ -67,4 +68,9 @@ def rank_dial(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec
     return [*(run for runs in whole.values() for run in runs), *restricted]
 
 
-EXPERIMENTS: dict[str, Experiment] = {"subspaces": subspaces, "rank_dial": rank_dial}
+EXPERIMENTS: dict[str, Experiment] = {
+    "subspaces": subspaces,
+    "rank_dial": rank_dial,
+    "frequencies": frequencies,
+    "release": release,
+}
