@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable
+from pathlib import Path
 
 import torch
 
@@ -12,13 +13,17 @@ from rtinterp.models.parameters import Parameter
 
 FLOAT32_BYTES = 4
 GIB = 2**30
+#: What a container may use in bytes, under Linux's cgroups 2 and 1; "max", or more than there is, without a limit.
+LIMIT_FILES = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 def device_bytes(device: torch.device) -> int:
-    """All the memory of a GPU, or of this machine, whoever uses it now."""
+    """All the memory of a GPU, or of this machine or of the container on it, whoever uses it now."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = [path.read_text().strip() for path in LIMIT_FILES if path.is_file()]
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(machine, *(int(limit) for limit in limits if limit.isdecimal()), machine)
 
 
 def parameter_bytes(parameters: Iterable[Parameter]) -> int:

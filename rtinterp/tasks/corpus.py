@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,9 @@ VALIDATION_ODDS = 20
 
 #: An owner and a name, as the Hugging Face hub writes them; not a path with a dot in front or an ending.
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+#: A part of a file, as the hub names them, such as ``train-00000-of-00004.parquet``.
+SHARD = re.compile(r"(.+)-(\d+)-of-(\d+)(\.[.\w]+)")
 
 HOW_TO_GET_ONE = "download the data set's train and valid .txt files and pass the folder that holds them with --corpus"
 
@@ -68,9 +72,10 @@ def open_corpus(path: str | Path) -> Corpus:
     Args:
         path: a .txt file whose documents end with a line ``<|endoftext|>``, or a .jsonl or .parquet file whose
             documents are its ``text``; text and JSON lines may be compressed (.gz, .bz2, .xz). Every 20th document is
-            validation. Or a folder that holds one such file with "train" and one with "valid" in its name. Or,
-            where no such path exists, a data set on the Hugging Face hub such as ``roneneldan/TinyStories``, whose
-            documents are the ``text`` of the splits ``train`` and ``validation``.
+            validation. Or a folder that holds one such file with "train" and one with "valid" in its name, or in the
+            place of one all its shards, named like ``train-00000-of-00004.parquet``. Or, where no such path exists, a
+            data set on the Hugging Face hub such as ``roneneldan/TinyStories``, whose documents are the ``text`` of
+            the splits ``train`` and ``validation``.
 
     Raises:
         ValueError: there is no such path, it does not hold a corpus, or the hub cannot be reached.
@@ -78,7 +83,10 @@ def open_corpus(path: str | Path) -> Corpus:
     """
     found = Path(path).expanduser()
     if found.is_dir():
-        train, validation = (tuple(read_documents(_file_of_split(found, word))) for word in ("train", "valid"))
+        train, validation = (
+            tuple(document for file in _files_of_split(found, word) for document in read_documents(file))
+            for word in ("train", "valid")
+        )
     elif found.is_file():
         train, validation = _split_file(found)
     elif HUB_NAME.fullmatch(str(path)) and not str(path).endswith(ENDINGS):
@@ -106,18 +114,26 @@ def find_corpus(sha256: str) -> Corpus:
     return _OPEN[sha256]
 
 
-def _file_of_split(folder: Path, word: str) -> Path:
-    """The one file of a folder with that word in its name."""
+def _files_of_split(folder: Path, word: str) -> list[Path]:
+    """The one file of a folder with that word in its name, or the shards of one."""
     # Names such as "train-and-valid.txt" belong to no split, or the validation text would be trained on.
     (other,) = {"train", "valid"} - {word}
     files = sorted(path for path in folder.iterdir() if path.name.endswith(ENDINGS) and path.is_file())
     of_split = [path for path in files if word in path.name.lower() and other not in path.name.lower()]
-    if len(of_split) != 1:
+    if len(of_split) != 1 and not _are_all_shards([path.name for path in of_split]):
         raise ValueError(
-            f"{folder} must hold exactly one file ({KNOWN}) with {word!r} and without {other!r} in its name, "
-            f"found {[path.name for path in of_split]} among {[path.name for path in files]}"
+            f"{folder} must hold exactly one file ({KNOWN}) with {word!r} and without {other!r} in its name, or all "
+            f"its shards, found {[path.name for path in of_split]} among {[path.name for path in files]}"
         )
-    return of_split[0]
+    return of_split
+
+
+def _are_all_shards(names: Sequence[str]) -> bool:
+    """Whether files in the order of their names are what one file was divided into."""
+    if not names or (first := SHARD.fullmatch(names[0])) is None:
+        return False
+    stem, _, n_shards, ending = first.groups()
+    return list(names) == [f"{stem}-{number:0{len(n_shards)}}-of-{n_shards}{ending}" for number in range(int(n_shards))]
 
 
 def _split_file(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -59,6 +59,18 @@ def test_a_folder_gives_back_both_splits(tmp_path: Path, ending: str, nothing_op
     assert opened.sha256 == open_corpus(str(folder)).sha256 == CORPUS.sha256
 
 
+def test_shards_of_a_split_are_one_file_of_it(tmp_path: Path) -> None:
+    """As the hub has the parquet files of a data set."""
+    for number, documents in enumerate((("a",), ("b", "c"), ("d",))):
+        (tmp_path / f"train-{number:05}-of-00003.parquet").write_bytes(table(text=list(documents)))
+    (tmp_path / "validation-00000-of-00001.parquet").write_bytes(table(text=["e"]))
+    opened = open_corpus(tmp_path)
+    assert (opened.train, opened.validation) == (("a", "b", "c", "d"), ("e",))
+    (tmp_path / "train-00001-of-00003.parquet").unlink()
+    with pytest.raises(ValueError, match=r"or all its shards, found .*train-00000.*train-00002"):
+        open_corpus(tmp_path)
+
+
 def test_every_twentieth_document_of_a_single_file_is_validation(tmp_path: Path) -> None:
     documents = tuple(f"story {i}" for i in range(1, 101))
     for ending in ENDINGS:
