@@ -22,12 +22,13 @@ import safetensors
 import safetensors.torch
 from pydantic import Field, TypeAdapter
 
+from rtinterp.store.contents import parse_spec
 from rtinterp.store.durable import aside_name, flush_files, flush_folder, sha256, write_durably
-from rtinterp.store.errors import StoreError, explain
+from rtinterp.store.errors import StoreError, UnregisteredError, UnregisteredRunWarning, explain
 from rtinterp.store.files import read_file
 from rtinterp.strict import strict
 from rtinterp.training.checkpoint import Checkpoint, CheckpointFacts
-from rtinterp.training.spec import RunSpec, spec_from_json, spec_to_json
+from rtinterp.training.spec import RunSpec, spec_to_json
 
 STACK_FILE = "stack.json"
 MAX_STACK_BYTES = 2**20
@@ -182,10 +183,13 @@ def _read_stack(path: Path) -> list[RunSpec] | None:
         return None
     try:
         facts = TypeAdapter(StackFacts).validate_json(read_file(file, MAX_STACK_BYTES), strict=True)
-        spec = spec_from_json(facts.spec)
+        spec = parse_spec(facts.spec.encode())
         specs = [spec.with_seed(seed) for seed in facts.seeds]
         if StackCheckpoints(path.parent, specs).path != path:
             raise ValueError("describes another stack than its folder is named after")
+    except UnregisteredError as error:
+        warnings.warn(f"left out an unfinished stack: {file}: {error}", UnregisteredRunWarning, stacklevel=2)
+        return None
     except (ValueError, TypeError) as error:
         warnings.warn(f"left out an unfinished stack: {file}: {explain(error)}", stacklevel=2)
         return None

@@ -13,6 +13,7 @@ from user_tasks import CopyFirst
 
 from rtinterp.cli import main
 from rtinterp.store import RunStore, StoreError, UnregisteredError
+from rtinterp.store.checkpoints import StackCheckpoints
 from rtinterp.store.errors import UnregisteredRunWarning
 from rtinterp.store.failures import Failure
 from rtinterp.store.portable import export_run, import_run
@@ -100,6 +101,16 @@ def test_what_to_do_depends_on_where_it_was_defined(folder: Path, module: str | 
     resealed(edit_json("environment.json", lambda fields: fields.update(task_module=module)))(folder)
     with pytest.raises(UnregisteredError, match=advice):
         RunStore(folder.parent).load(folder.name)
+
+
+def test_what_is_unfinished_of_it_is_left_out_and_says_so(
+    store: RunStore, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    StackCheckpoints(store.unfinished_folder, [run.spec]).begin()
+    monkeypatch.delitem(TASKS._classes, "copy_first")
+    told = r"an unfinished stack: .*its task 'copy_first' is not registered in this process; import the module"
+    with pytest.warns(UnregisteredRunWarning, match=told):
+        assert store.unfinished() == []
 
 
 def test_a_name_that_no_task_can_have_is_damage(folder: Path):
