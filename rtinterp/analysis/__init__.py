@@ -8,6 +8,7 @@ Each kind of analysis is a module:
 - ``circuits``: what every subset of the heads and MLPs can do.
 - ``circuit_values``: Shapley values, interactions, minimal circuits and their completeness, from those values.
 - ``continuation``: what many interventions at one site do, without running what comes before it.
+- ``dynamics``: any measure over the kept steps of a run, and how far each component has gone.
 - ``embedding_geometry``: the circles that modular arithmetic leaves in an embedding matrix (paper, figure 3).
 - ``explained_variance``: how few directions the residual stream occupies (paper, tables 4, 5 and 7).
 - ``fourier``: which frequencies a model adds modulo p with: restricted and excluded loss.
@@ -44,6 +45,7 @@ from rtinterp.analysis.circuit_values import (
 )
 from rtinterp.analysis.circuits import subset_values
 from rtinterp.analysis.continuation import Continuation
+from rtinterp.analysis.dynamics import distances_travelled, first_step, models_of, over_steps
 from rtinterp.analysis.embedding_geometry import dominant_frequencies, residue_circles
 from rtinterp.analysis.explained_variance import positions_that_feed, residual_explained_variance
 from rtinterp.analysis.fourier import (
@@ -145,10 +147,12 @@ __all__ = [
     "count_rows",
     "cross_entropy",
     "distance_irrelevance",
+    "distances_travelled",
     "dominant_frequencies",
     "exact_match",
     "excluded_logits",
     "expected_overlap",
+    "first_step",
     "frequency_loss_table",
     "gradient_cosines",
     "gradient_symmetricity",
@@ -168,6 +172,7 @@ __all__ = [
     "mean_ablation",
     "means_by_role",
     "minimal_circuits",
+    "models_of",
     "most_disjoint",
     "nats",
     "node_minimality",
@@ -176,6 +181,7 @@ __all__ = [
     "nodes_of",
     "orthogonal_stitch",
     "orthonormal",
+    "over_steps",
     "overlap",
     "pair_interactions",
     "path",
