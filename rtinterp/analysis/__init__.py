@@ -13,6 +13,7 @@ Each kind of analysis is a module:
 - ``explained_variance``: how few directions the residual stream occupies (paper, tables 4, 5 and 7).
 - ``fourier``: which frequencies a model adds modulo p with: restricted and excluded loss.
 - ``generation``: what a language model writes (paper, figure 5).
+- ``hop_accuracy``: how accuracy in k-hop induction depends on the number of hops.
 - ``imitation``: how much a target's predictions depend on what it reads (paper, figure 6).
 - ``intervals``: how far an accuracy can be trusted, over test rows and seeds.
 - ``interventions``: what a model would have said, had an activation been another.
@@ -57,6 +58,7 @@ from rtinterp.analysis.fourier import (
     sum_frequency_power,
 )
 from rtinterp.analysis.generation import complete
+from rtinterp.analysis.hop_accuracy import accuracy_by_hops
 from rtinterp.analysis.imitation import TargetStatistics, target_statistics
 from rtinterp.analysis.intervals import Interval, RowCount, bootstrap_median, count_rows, wilson
 from rtinterp.analysis.interventions import (
@@ -131,6 +133,7 @@ __all__ = [
     "Subspace",
     "TargetStatistics",
     "accuracy",
+    "accuracy_by_hops",
     "accuracy_by_label",
     "activations_at",
     "affine_stitch",

@@ -10,6 +10,7 @@ from rtinterp.tasks.circuit_imitation import CircuitImitation
 from rtinterp.tasks.corpus import Corpus, find_corpus, open_corpus
 from rtinterp.tasks.decimal_addition import DecimalAddition
 from rtinterp.tasks.held_out import HeldOutTask
+from rtinterp.tasks.k_hop_induction import KHopInduction
 from rtinterp.tasks.language_modelling import LanguageModelling
 from rtinterp.tasks.memorization import Memorization
 from rtinterp.tasks.modular_addition import ModularAddition
@@ -45,6 +46,7 @@ for _task in (
     Memorization,
     CircuitImitation,
     LanguageModelling,
+    KHopInduction,
 ):
     register_task(_task)
 
@@ -57,6 +59,7 @@ __all__ = [
     "Counterfactuals",
     "DecimalAddition",
     "HeldOutTask",
+    "KHopInduction",
     "LanguageModelling",
     "Memorization",
     "ModularAddition",

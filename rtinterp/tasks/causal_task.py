@@ -20,10 +20,12 @@ class Counterfactuals:
     Attributes:
         base: sequences; expected at the scored positions is what they would call for with the source's value.
         sources: a sequence for each, of equal length.
+        answers: what the base itself calls for at each position; None where that is its next token.
     """
 
     base: Batch
     sources: Int64[Tensor, "batch pos"]
+    answers: Int64[Tensor, "batch pos"] | None = None
 
     def __len__(self) -> int:
         return len(self.base)
@@ -31,7 +33,7 @@ class Counterfactuals:
     @property
     def factual(self) -> Batch:
         """The same sequences, expected as they are."""
-        return Batch(self.base.tokens, self.base.scored)
+        return Batch(self.base.tokens, self.base.scored, self.answers)
 
 
 class CausalTask(Task):

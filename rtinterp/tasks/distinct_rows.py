@@ -89,4 +89,6 @@ def _first_of_each(values: Int64[Tensor, " row"]) -> Int64[Tensor, " distinct"]:
 
 def _length(task: HeldOutTask, tokens: Int64[Tensor, "batch pos"]) -> Int64[Tensor, " batch"]:
     """The number of tokens that are not padding."""
+    if task.pad_token is None:
+        return torch.full_like(tokens[:, 0], tokens.shape[1])
     return (tokens != task.pad_token).sum(dim=1)

@@ -65,7 +65,7 @@ class HeldOutTask(Task):
         sequence may come up more than once, as it does in training. The batch is cached and shared between callers: do
         not modify its tensors.
         """
-        return _test_set(self)
+        return rows_drawn_for_tests(self)
 
     def _is_in_twentieth(self, number: int, tokens: Int64[Tensor, "batch pos"]) -> Bool[Tensor, " batch"]:
         """True for rows of one of the twenty parts into which a hash divides those that may be held out."""
@@ -84,7 +84,8 @@ class HeldOutTask(Task):
 
 
 @functools.cache
-def _test_set(task: HeldOutTask) -> Batch:
+def rows_drawn_for_tests(task: HeldOutTask) -> Batch:
+    """4000 draws from what a task holds out, as ``HeldOutTask.test_set`` has them."""
     generator = torch.Generator().manual_seed(FIXED_SEED)
     n_per_round = N_TEST_SEQUENCES * HELD_OUT_ODDS
     return task._batch(_draw_where(task, task.is_held_out, N_TEST_SEQUENCES, n_per_round, generator))

@@ -14,14 +14,12 @@ from torch import Tensor
 
 from rtinterp.tasks.base import FIXED_SEED, N_TEST_SEQUENCES
 from rtinterp.tasks.batch import Batch
-from rtinterp.tasks.chosen_test_rows import ChoosesTestRows, TestRows
-from rtinterp.tasks.distinct_rows import distinct_rows
-from rtinterp.tasks.held_out import TEST_TWENTIETH, HeldOutTask, row_hash
-
-VALIDATION_TWENTIETH = 1
+from rtinterp.tasks.chosen_test_rows import TestRows
+from rtinterp.tasks.distinct_test_rows import DistinctRowsTask
+from rtinterp.tasks.held_out import row_hash, rows_drawn_for_tests
 
 
-class OfficialListTask(ChoosesTestRows, HeldOutTask):
+class OfficialListTask(DistinctRowsTask):
     """A task whose test set is the official 4000 sequences at the paper's parameters, and held out by hash at others.
 
     What is on the list, training rejects; membership is looked up by a sequence's 64-bit hash.
@@ -66,17 +64,11 @@ class OfficialListTask(ChoosesTestRows, HeldOutTask):
         """Whether the rows to be tested, now or after validation, are the official ones."""
         return self._has_official_list and self.test_rows in ("official", "validation")
 
-    def is_held_out(self, tokens: Int64[Tensor, "batch pos"]) -> Bool[Tensor, " batch"]:
-        """True for rows kept out of the training stream; ``tokens`` are whole rows, padding included."""
-        if self.test_rows == "validation":
-            return self._is_for_tests(tokens) | self._is_for_validation(tokens)
-        return self._is_for_tests(tokens)
-
     def _is_for_tests(self, tokens: Int64[Tensor, "batch pos"]) -> Bool[Tensor, " batch"]:
-        return self._is_listed(tokens) if self._tests_the_list else self._is_in_twentieth(TEST_TWENTIETH, tokens)
+        return self._is_listed(tokens) if self._tests_the_list else super()._is_for_tests(tokens)
 
     def _is_for_validation(self, tokens: Int64[Tensor, "batch pos"]) -> Bool[Tensor, " batch"]:
-        rows = self._is_in_twentieth(VALIDATION_TWENTIETH, tokens)
+        rows = super()._is_for_validation(tokens)
         return rows & ~self._is_listed(tokens) if self._tests_the_list else rows
 
     def _is_listed(self, tokens: Int64[Tensor, "batch pos"]) -> Bool[Tensor, " batch"]:
@@ -92,8 +84,8 @@ class OfficialListTask(ChoosesTestRows, HeldOutTask):
         not modify its tensors.
         """
         if self.test_rows == "drawn":
-            return super().test_set()
-        return _listed(self) if self.test_rows == "official" else _distinct(self)
+            return rows_drawn_for_tests(self)
+        return _listed(self) if self.test_rows == "official" else super().test_set()
 
     def _n_more(self, n: int) -> int:
         return 0 if self.test_rows == "official" else super()._n_more(n)
@@ -101,12 +93,6 @@ class OfficialListTask(ChoosesTestRows, HeldOutTask):
 
 def _are_in(parameters: Mapping[str, int], fields: Mapping[str, Any]) -> bool:
     return all(fields.get(name) == value for name, value in parameters.items())
-
-
-@functools.cache
-def _distinct(task: OfficialListTask) -> Batch:
-    accept = task._is_for_validation if task.test_rows == "validation" else task._is_for_tests
-    return task._batch(distinct_rows(task, accept))
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import random
 from collections import Counter
@@ -16,6 +17,7 @@ from torch import Tensor
 from rtinterp.tasks import (
     CircuitImitation,
     DecimalAddition,
+    KHopInduction,
     LanguageModelling,
     Memorization,
     ModularAddition,
@@ -101,6 +103,15 @@ def language_modelling(task: LanguageModelling, row: list[int]) -> tuple[list[in
     return row, list(range(len(row) - 1))
 
 
+def k_hop_induction(task: KHopInduction, row: list[int]) -> tuple[list[int], list[int]]:
+    n_hops, *characters = row
+    first = task.max_hops + 1
+    assert 0 <= n_hops < first
+    assert set(characters) <= set(range(first, first + task.alphabet))
+    assert all(left != right for left, right in itertools.pairwise(characters)), "equal neighbours"
+    return row, list(range(task.length))
+
+
 PAPER_CASES = [
     pytest.param(ModularAddition(), modular_addition, id="modular_addition"),
     pytest.param(NeedleInAHaystack(), needle, id="needle"),
@@ -129,6 +140,8 @@ OTHER_CASES = [
         circuit_imitation,
         id="circuit_imitation-all",
     ),
+    pytest.param(KHopInduction(), k_hop_induction, id="k_hop_induction"),
+    pytest.param(KHopInduction(max_hops=3, alphabet=3, length=24), k_hop_induction, id="k_hop_induction-3-3-24"),
     pytest.param(
         LanguageModelling.from_corpus(made_up_corpus(), d_vocab=300, context_length=16),
         language_modelling,

@@ -12,6 +12,7 @@ from rtinterp.tasks import (
     TASKS,
     CircuitImitation,
     DecimalAddition,
+    KHopInduction,
     Memorization,
     ModularAddition,
     NeedleInAHaystack,
@@ -47,6 +48,7 @@ def test_rows_and_scored_positions_are_those_of_a_brute_force(task: Task, refere
         (ParenthesisBalancing(), 63, 80, 4),
         (Memorization(), 3, 5, 1024),
         (CircuitImitation(128), 41, 40, 512),
+        (KHopInduction(), 99, 99, 23),
         (NeedleInAHaystack(max_pairs=4, n_values=7), 11, 48, 16),
         (NeedleInAHaystack(max_pairs=4, n_values=8), 11, 48, 32),
     ],
@@ -90,6 +92,7 @@ def test_the_generator_decides_the_batch_and_nothing_else_does(task: Task, refer
         ParenthesisBalancing(max_pairs=5),
         Memorization(n_keys=7),
         CircuitImitation(6, n_tokens=5),
+        KHopInduction(max_hops=3, length=12),
     ],
     ids=str,
 )
@@ -133,6 +136,7 @@ def test_no_sequences_is_an_error(task: Task, reference: Reference, n: int) -> N
         (ParenthesisBalancing(), [2, 1, 3, 1, 0], ") ( ? no"),
         (Memorization(), [3, 517, 400], "3 y5 400"),
         (CircuitImitation(8), [3, 511, 0], "3 511 0"),
+        (KHopInduction(), [16, 17, 20, 21, 22], "16 a d ~ _"),
     ],
 )
 def test_decode(task: Task, tokens: list[int], text: str) -> None:
@@ -219,6 +223,7 @@ def test_names_find_their_tasks() -> None:
         "parenthesis_balancing",
         "memorization",
         "circuit_imitation",
+        "k_hop_induction",
         "language_modelling",
     }
 

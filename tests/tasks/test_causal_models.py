@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
 from rtinterp.tasks import (
     CausalTask,
     DecimalAddition,
+    KHopInduction,
     ModularAddition,
     NeedleInAHaystack,
     ParenthesisBalancing,
@@ -16,6 +19,7 @@ TASKS = {
     "needle": NeedleInAHaystack(max_pairs=4, n_values=16),
     "decimal": DecimalAddition(n_digits=3),
     "parentheses": ParenthesisBalancing(max_pairs=6),
+    "k-hop": KHopInduction(max_hops=4, length=30),
 }
 CASES = [(name, variable) for name, task in TASKS.items() for variable in task.variables]
 N = 200
@@ -45,6 +49,10 @@ def rightly_answered(task: CausalTask, row: list[int]) -> list[int]:
         case ParenthesisBalancing():
             string = "".join({task.OPEN: "(", task.CLOSE: ")"}[token] for token in row[: row.index(task.QUERY)])
             return task.sequence(string).tolist()
+        case KHopInduction():  # whose answers are not part of the sequence
+            assert row[0] <= task.max_hops
+            assert all(left != right > task.max_hops for left, right in itertools.pairwise(row[1:]))
+            return row
     raise AssertionError(task)
 
 

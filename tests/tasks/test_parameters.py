@@ -10,6 +10,7 @@ from task_references import CASES, Reference
 from rtinterp.tasks import (
     CircuitImitation,
     DecimalAddition,
+    KHopInduction,
     Memorization,
     ModularAddition,
     NeedleInAHaystack,
@@ -53,6 +54,12 @@ from rtinterp.tasks import (
         (CircuitImitation, {"target_d_model": 4, "n_tokens": 0}, "n_tokens=.*greater than or equal to 1"),
         (CircuitImitation, {"target_d_model": 4, "d_vocab": 1}, "d_vocab=.*greater than or equal to 2"),
         (CircuitImitation, {"target_d_model": 4, "scored_positions": "first"}, "'last' or 'all'"),
+        (KHopInduction, {"max_hops": 0}, "max_hops=.*greater than or equal to 1"),
+        (KHopInduction, {"alphabet": 2}, "alphabet=.*greater than or equal to 3"),
+        (KHopInduction, {"alphabet": 27}, "alphabet=.*less than or equal to 26"),
+        (KHopInduction, {"length": 18}, "max_hops=16 lead nowhere in 18 positions; use a length of at least 19"),
+        (KHopInduction, {"max_hops": 1, "alphabet": 3, "length": 6}, "48 distinct .* larger alphabet or length"),
+        (KHopInduction, {"test_rows": "official"}, "test_rows='official'.*'distinct' or 'validation'"),
     ],
 )
 def test_nonsense_is_refused_with_what_is_allowed(build: type[Task], parameters: dict, message: str) -> None:
