@@ -3,6 +3,7 @@
 from typing import TypeVar
 
 from rtinterp.registry import Registry
+from rtinterp.tasks.affine_recurrence import AffineRecurrence
 from rtinterp.tasks.base import SparePositions, Task
 from rtinterp.tasks.batch import Batch
 from rtinterp.tasks.causal_task import CausalTask, Counterfactuals
@@ -17,6 +18,8 @@ from rtinterp.tasks.modular_addition import ModularAddition
 from rtinterp.tasks.needle_in_a_haystack import NeedleInAHaystack
 from rtinterp.tasks.official_list import OfficialListTask
 from rtinterp.tasks.parenthesis_balancing import ParenthesisBalancing
+from rtinterp.tasks.polynomial_sequence import PolynomialSequence
+from rtinterp.tasks.sequence_task import SequenceTask
 
 TaskClass = TypeVar("TaskClass", bound=type[Task])
 
@@ -47,11 +50,14 @@ for _task in (
     CircuitImitation,
     LanguageModelling,
     KHopInduction,
+    AffineRecurrence,
+    PolynomialSequence,
 ):
     register_task(_task)
 
 __all__ = [
     "TASKS",
+    "AffineRecurrence",
     "Batch",
     "CausalTask",
     "CircuitImitation",
@@ -66,6 +72,8 @@ __all__ = [
     "NeedleInAHaystack",
     "OfficialListTask",
     "ParenthesisBalancing",
+    "PolynomialSequence",
+    "SequenceTask",
     "SparePositions",
     "Task",
     "find_corpus",

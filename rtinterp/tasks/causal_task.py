@@ -6,7 +6,7 @@ import abc
 import dataclasses
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rtinterp.tasks.base import Task, check_sample_size
@@ -24,8 +24,8 @@ class Counterfactuals:
     """
 
     base: Batch
-    sources: Int64[Tensor, "batch pos"]
-    answers: Int64[Tensor, "batch pos"] | None = None
+    sources: Int64[Tensor, "batch pos"] | Float[Tensor, "batch pos dimension"]
+    answers: Int64[Tensor, "batch pos"] | Float[Tensor, "batch pos dimension"] | None = None
 
     def __len__(self) -> int:
         return len(self.base)
@@ -53,7 +53,9 @@ class CausalTask(Task):
         """The variables of the causal model of the task, which ``counterfactuals`` takes."""
 
     @abc.abstractmethod
-    def roles(self, tokens: Int64[Tensor, "batch pos"]) -> Int64[Tensor, "batch pos"]:
+    def roles(
+        self, tokens: Int64[Tensor, "batch pos"] | Float[Tensor, "batch pos dimension"]
+    ) -> Int64[Tensor, "batch pos"]:
         """The role of every position of some sequences. A mean over positions is taken over those of one role."""
 
     @abc.abstractmethod

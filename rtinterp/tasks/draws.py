@@ -7,16 +7,24 @@ draws are its Mersenne twister reduced by a modulus; its float draws depend on t
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 #: Raw draws lie in [0, 2^62): wide enough that reducing them modulo a few hundred is uniform to one part in 10^15.
 RAW_RANGE = 2**62
 
+#: Steps from 0 to 1 of ``signed_unit``: each is a float64, and so is every sum of them.
+UNIT_STEPS = 2**32
+
 
 def uniform(low: int, high: int, shape: tuple[int, ...], generator: torch.Generator) -> Int64[Tensor, "*shape"]:
     """Integers from ``low`` to ``high``, both included."""
     return torch.randint(low, high + 1, shape, generator=generator, device=generator.device)
+
+
+def signed_unit(shape: tuple[int, ...], generator: torch.Generator) -> Float64[Tensor, "*shape"]:
+    """Numbers from -1 to 1, evenly spaced and all equally likely."""
+    return uniform(-UNIT_STEPS, UNIT_STEPS, shape, generator).double() / UNIT_STEPS
 
 
 def below(bound: Int64[Tensor, " batch"], generator: torch.Generator) -> Int64[Tensor, " batch"]:
