@@ -33,7 +33,7 @@ Nothing here trains, plots, or reads or writes files.
 """
 
 from rtinterp.analysis.ablations import MeanAblation, Node, ResampleAblation, mean_ablation, node_writes, nodes_of
-from rtinterp.analysis.alignment import interchange_accuracy, learned_subspace
+from rtinterp.analysis.alignment import interchange_accuracies, interchange_accuracy, learned_subspace
 from rtinterp.analysis.attention import attention_patterns, attention_score, best_head, pattern_table
 from rtinterp.analysis.circuit_values import (
     incompleteness,
@@ -161,6 +161,7 @@ __all__ = [
     "gradient_symmetricity",
     "incompleteness",
     "interchange",
+    "interchange_accuracies",
     "interchange_accuracy",
     "intervene",
     "irrelevance_of",

@@ -12,15 +12,18 @@ from, and stands beside what the same search finds where there is nothing to fin
 
 from __future__ import annotations
 
+import dataclasses
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from rtinterp.analysis.interventions import Intervention, Where, activations_at, interchange, intervene
-from rtinterp.analysis.predictions import accuracy
+from rtinterp.analysis.interventions import Intervention, Where, activations_at, intervene
+from rtinterp.analysis.predictions import is_right
 from rtinterp.analysis.subspace_finding import random_subspace
 from rtinterp.analysis.subspaces import Subspace
 from rtinterp.tasks import Batch
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Pairs in one forward pass.
 PAIRS_PER_PASS = 256
+#: Sites that a layer reads: what comes before need not run again.
+RESIDUAL_SITE = re.compile(r"blocks\.(\d+)\.hook_resid_(pre|post)")
 
 
 class Pairs(Protocol):
@@ -53,18 +58,28 @@ def interchange_accuracy(model: HookedModel, pairs: Pairs, site: str, subspace: 
     Raises:
         ValueError: the model has no such hook point, or the pairs do not fit it.
     """
-    n_right, n = 0.0, 0
-    for start in range(0, len(pairs.base), PAIRS_PER_PASS):
-        rows = slice(start, start + PAIRS_PER_PASS)
-        base, of_rows = pairs.base[rows], where[rows] if isinstance(where, Tensor) else where
-        sources = activations_at(model, pairs.sources[rows], site)
-        with intervene(model, interchange(site, subspace, sources, of_rows)):
-            n_scored = int(base.scored.sum())
-            n_right += accuracy(model, base) * n_scored if n_scored else 0
-            n += n_scored
+    (found,) = interchange_accuracies(model, pairs, site, [subspace], where)
+    return found
+
+
+@torch.no_grad()
+def interchange_accuracies(
+    model: HookedModel, pairs: Pairs, site: str, subspaces: Sequence[Subspace], where: Where = None
+) -> list[float]:
+    """Measure ``interchange_accuracy`` for each of several subspaces of one site, whose activations are computed once.
+
+    Raises:
+        ValueError: as ``interchange_accuracy``.
+    """
+    n_right, n = [0.0] * len(subspaces), int(pairs.base.scored.sum())
     if n == 0:
         raise ValueError("no position of the pairs is scored")
-    return n_right / n
+    for start in range(0, len(pairs.base), PAIRS_PER_PASS):
+        at = _at_site(model, pairs, site, where, slice(start, start + PAIRS_PER_PASS))
+        for i, subspace in enumerate(subspaces):
+            logits = at.logits(model, site, at.interchanged(subspace.to(at.h).directions))
+            n_right[i] += is_right(logits, at.targets).sum().item()
+    return [right / n for right in n_right]
 
 
 # Callers of TransformerLens often switch gradients off for the whole process.
@@ -78,46 +93,99 @@ def learned_subspace(
     where: Where = None,
     n_steps: int = 200,
     learning_rate: float = 1e-2,
+    pairs_per_step: int = PAIRS_PER_PASS,
 ) -> Subspace:
     """Learn the subspace whose interchange makes counterfactual answers most likely (distributed alignment search).
 
     Its directions stay orthonormal by construction (torch's orthogonal parametrisation), start out uniformly random,
-    and follow the gradient of the cross-entropy (Adam) on ``PAIRS_PER_PASS`` pairs a step, drawn with replacement. The
-    model itself does not change. An interchange has no centre; the subspace's is zero.
+    and follow the gradient of the cross-entropy (Adam). The model itself does not change. An interchange has no centre;
+    the subspace's is zero.
 
     Args:
         pairs: to learn from.
         rank: the number of directions.
         generator: draws the first directions and the pairs, on the CPU.
+        pairs_per_step: drawn with replacement at every step; all pairs if there are fewer.
 
     Raises:
         ValueError: rank is not in 1 .. the width of the site; n_steps is less than 1; the model has no such hook point.
     """
     if n_steps < 1:
         raise ValueError(f"n_steps is {n_steps}; pass at least 1")
-    sources = torch.cat([activations_at(model, tokens, site) for tokens in pairs.sources.split(PAIRS_PER_PASS)])
-    d_model = sources.shape[-1]
+    everything = _at_site(model, pairs, site, where, slice(None))
+    d_model = everything.h.shape[-1]
     if not 1 <= rank <= d_model:
         raise ValueError(f"rank is {rank}; pass 1 to {d_model}, the width of {site}")
     start = random_subspace(rank, torch.zeros(d_model), generator)
-    rotation = _orthonormal_rows(start.directions.to(sources))
+    rotation = _orthonormal_rows(start.directions.to(everything.h))
     optimiser = torch.optim.Adam(rotation.parameters(), learning_rate)
-    n_pairs = min(PAIRS_PER_PASS, len(pairs.base))
     for _ in range(n_steps):
-        rows = torch.randint(len(pairs.base), (n_pairs,), generator=generator)
-        directions, base = rotation.weight, pairs.base[rows]
-        edit = Intervention(
-            site,
-            lambda h, _, w=directions, s=sources[rows]: h + ((s[:, : h.shape[1]] - h) @ w.T) @ w,
-            where[rows] if isinstance(where, Tensor) else where,
-        )
-        with intervene(model, edit):
-            logits = model(base.tokens)[base.scored.to(sources.device)]
-        loss = F.cross_entropy(logits, base.scored_targets.to(logits.device))
+        at = everything[torch.randint(len(pairs.base), (min(pairs_per_step, len(pairs.base)),), generator=generator)]
+        loss = F.cross_entropy(at.logits(model, site, at.interchanged(rotation.weight)), at.targets)
         optimiser.zero_grad()
         loss.backward(inputs=list(rotation.parameters()))
         optimiser.step()
-    return Subspace(rotation.weight.detach().clone(), torch.zeros(d_model).to(sources))
+    return Subspace(rotation.weight.detach().clone(), torch.zeros(d_model).to(everything.h))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _AtSite:
+    """What an interchange at a site needs of some pairs, on the model's device.
+
+    Attributes:
+        h: activations of the base sequences.
+        sources: activations of the source sequences.
+        chosen: positions that change.
+    """
+
+    base: Batch
+    h: Float[Tensor, "batch pos d"]
+    sources: Float[Tensor, "batch pos d"]
+    chosen: Bool[Tensor, "batch pos"]
+
+    def __getitem__(self, rows: Int64[Tensor, " row"]) -> _AtSite:
+        on_device = rows.to(self.h.device)
+        return _AtSite(self.base[rows], self.h[on_device], self.sources[on_device], self.chosen[on_device])
+
+    @property
+    def targets(self) -> Int64[Tensor, " prediction"]:
+        return self.base.scored_targets.to(self.h.device)
+
+    def interchanged(self, directions: Float[Tensor, "rank d"]) -> Float[Tensor, "batch pos d"]:
+        difference = (self.sources - self.h) * self.chosen[..., None]
+        return self.h + difference @ directions.T @ directions
+
+    def logits(
+        self, model: HookedModel, site: str, h: Float[Tensor, "batch pos d"]
+    ) -> Float[Tensor, "prediction d_vocab_out"]:
+        """The scored predictions, had the activations at the site been h."""
+        residual = RESIDUAL_SITE.fullmatch(site)
+        if residual is not None:
+            layer, part = residual.groups()
+            logits = model(h, start_at_layer=int(layer) + (part == "post"))
+        else:
+            with intervene(model, Intervention(site, lambda *_: h)):
+                logits = model(self.base.tokens)
+        return logits[self.base.scored.to(logits.device)]
+
+
+def _at_site(model: HookedModel, pairs: Pairs, site: str, where: Where, rows: slice) -> _AtSite:
+    """Run some of the pairs up to a site, no further than the last scored position of any pair."""
+    n_pos = int(pairs.base.scored.any(0).nonzero().max()) + 1 if pairs.base.scored.any() else 0
+    tokens, base = pairs.base.tokens[rows], pairs.base[rows]
+    chosen = where(tokens) if callable(where) else torch.ones_like(tokens, dtype=torch.bool)
+    chosen = where[rows] if isinstance(where, Tensor) else chosen
+    if chosen.shape != tokens.shape or chosen.dtype != torch.bool:
+        raise ValueError(
+            f"where is of shape {list(chosen.shape)} and {chosen.dtype}; the pairs need truth values "
+            f"{list(tokens.shape)}"
+        )
+    cut = Batch(base.tokens[:, :n_pos], base.scored[:, :n_pos], base.expected(n_pos))
+    h, sources = (
+        torch.cat([activations_at(model, part, site) for part in of[:, :n_pos].split(PAIRS_PER_PASS)])
+        for of in (tokens, pairs.sources[rows])
+    )
+    return _AtSite(cut, h, sources, chosen[:, :n_pos].to(h.device))
 
 
 def _orthonormal_rows(directions: Float[Tensor, "rank d_model"]) -> nn.Linear:

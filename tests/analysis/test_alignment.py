@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from rtinterp.analysis.alignment import interchange_accuracy, learned_subspace
+from rtinterp.analysis.alignment import interchange_accuracies, interchange_accuracy, learned_subspace
+from rtinterp.analysis.interventions import activations_at, interchange, intervene, replace
+from rtinterp.analysis.predictions import accuracy
 from rtinterp.analysis.subspace_finding import random_subspace
 from rtinterp.analysis.subspaces import Subspace, expected_overlap, overlap
 from rtinterp.models.build import build_model
 from rtinterp.models.transformer.spec import ModelSpec
-from rtinterp.tasks import Batch, ModularAddition
+from rtinterp.tasks import Batch, ModularAddition, NeedleInAHaystack
 
 if TYPE_CHECKING:
     from rtinterp.models.hooked_model import HookedModel
@@ -98,11 +100,37 @@ def test_positions_and_slices_are_respected(
     assert found == pytest.approx(expected.double().mean().item())
 
 
+@pytest.mark.parametrize("site", ["hook_embed", "blocks.0.hook_resid_pre", "blocks.0.hook_resid_post", SITE])
+def test_running_on_from_the_site_is_running_with_the_interchange(site: str) -> None:
+    task = NeedleInAHaystack(max_pairs=3, n_values=5)
+    model = build_model(task, ModelSpec(D_MODEL), seed=1)
+    for name in ("embed.W_E", "pos_embed.W_pos", "unembed.W_U"):
+        parameter = model.state_dict()[name]
+        parameter.normal_(generator=torch.Generator().manual_seed(7))
+    pairs = task.counterfactuals(60, "asked marker", torch.Generator().manual_seed(0))
+    some = random_subspace(20, torch.zeros(D_MODEL), torch.Generator().manual_seed(1))
+    by_site = interchange_accuracies(model, pairs, site, [some, some.first(3)], pairs.base.scored)
+    n_pos = int(pairs.base.scored.any(0).nonzero().max()) + 1
+    sources = activations_at(model, pairs.sources, site)
+    for rank, found in zip((20, 3), by_site, strict=True):
+        with intervene(model, interchange(site, some.first(rank), sources, pairs.base.scored[:, :n_pos])):
+            assert found == accuracy(model, pairs.base)
+    assert len(set(by_site)) > 1 or site == "hook_embed"
+
+
+def test_a_user_s_hooks_stay_while_a_site_is_run_on_from(model: HookedModel, planted: Subspace) -> None:
+    with intervene(model, replace("ln_final.hook_normalized", 0.0)):
+        assert interchange_accuracy(model, pairs(50, seed=1), SITE, planted) < 0.5
+
+
 def test_bad_searches_are_refused(model: HookedModel) -> None:
     generator = torch.Generator()
     with pytest.raises(ValueError, match="rank is 33; pass 1 to 32"):
         learned_subspace(model, pairs(5, 0), SITE, 33, generator)
     with pytest.raises(ValueError, match="n_steps is 0"):
         learned_subspace(model, pairs(5, 0), SITE, 1, generator, n_steps=0)
+    mask = torch.ones(5, 2, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"where is of shape \[5, 2\].*\[5, 1\]"):
+        interchange_accuracy(model, pairs(5, 0), SITE, random_subspace(2, torch.zeros(D_MODEL), generator), mask)
     with pytest.raises(ValueError, match="no hook point"):
         learned_subspace(model, pairs(5, 0), "blocks.7.hook_resid_post", 1, generator)
