@@ -54,8 +54,9 @@ def over_steps(models: Models, measure: Callable[[HookedModel], Measured]) -> pl
     Raises:
         ValueError: no model, or steps that do not rise.
     """
-    tables = [_table(measure(model)).select(pl.lit(step).alias("step"), pl.all()) for step, model in _rising(models)]
-    return pl.concat(tables)
+    return pl.concat(
+        _table(measure(model)).select(pl.lit(step, pl.Int64).alias("step"), pl.all()) for step, model in _rising(models)
+    )
 
 
 def distances_travelled(models: Models) -> pl.DataFrame:

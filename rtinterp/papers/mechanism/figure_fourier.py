@@ -1,0 +1,153 @@
+"""When does a model come to add modulo p by few frequencies? Restricted and excluded loss over training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+import polars as pl
+import torch
+from jaxtyping import Bool, Float, Float64
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from rtinterp.analysis import (
+    frequency_loss_table,
+    key_frequencies,
+    logits_of_all_pairs,
+    models_of,
+    over_steps,
+    sum_frequency_power,
+)
+from rtinterp.figures import style
+from rtinterp.figures.curves import FLOOR_LABEL
+from rtinterp.figures.figure import Figure, task_of, with_run_columns
+from rtinterp.plot.look import COLOURS, axes
+from rtinterp.tasks import ModularAddition
+from rtinterp.training.run import Run
+
+#: A frequency is key if it has at least this share of the variance of the trained model's logits.
+KEY_SHARE = 0.01
+N_CONTROLS, CONTROLS_SEED = 5, 0
+PAIRS = {"test": "pairs never trained on", "train": "training pairs"}
+#: What is drawn: kind of logits and frequencies, name, colour and dash.
+CURVES: dict[tuple[str, str], tuple[str, str, str]] = {
+    ("all", "none"): ("the model", COLOURS[6], "solid"),
+    ("restricted", "key"): ("key frequencies only", COLOURS[0], "solid"),
+    ("excluded", "key"): ("without key frequencies", COLOURS[1], "solid"),
+    ("restricted", "control"): ("as many others only", COLOURS[0], "dot"),
+    ("excluded", "control"): ("without as many others", COLOURS[1], "dot"),
+}
+LEAST_LOSS = 1e-3
+
+
+def compute(runs: Sequence[Run]) -> pl.DataFrame:
+    """Make one row per run, kept step, pairs, kind of logits and draw of controls: the loss, in nats.
+
+    ``key_frequencies`` are those of the trained model, the same at all steps; ``key_power`` is the share of the logits'
+    variance over pairs that they have at this step, ``sum_power`` that of all frequencies of a + b together.
+    """
+    return pl.concat(with_run_columns(run, _losses(run)) for run in runs)
+
+
+def _losses(run: Run) -> pl.DataFrame:
+    task = task_of(run, ModularAddition)
+    tested = torch.zeros(task.p, task.p, dtype=torch.bool)
+    tested[tuple(task.test_set().tokens[:, :2].T)] = True
+    pairs = {"test": tested, "train": ~tested}
+    trained = logits_of_all_pairs(run.model, task)
+    keys = keys_of(trained)
+    named = pl.lit(" ".join(map(str, keys))).alias("key_frequencies")
+    return over_steps(
+        models_of(run),
+        lambda model: _losses_of(trained if model is run.model else logits_of_all_pairs(model, task), keys, pairs),
+    ).with_columns(named)
+
+
+def keys_of(logits: Float[Tensor, "a b c"]) -> list[int]:
+    """Find the frequencies that have a share of the variance: one at least, and never more than leaves as many."""
+    n_with_share = int((sum_frequency_power(logits) >= KEY_SHARE).sum())
+    return key_frequencies(logits, min(max(1, n_with_share), (len(logits) // 2) // 2))
+
+
+def _losses_of(
+    logits: Float[Tensor, "a b c"], keys: Sequence[int], pairs: dict[str, Bool[Tensor, "a b"]]
+) -> pl.DataFrame:
+    power: Float64[Tensor, " frequency"] = sum_frequency_power(logits)
+    shares = {"key_power": power[[k - 1 for k in keys]].sum().item(), "sum_power": power.sum().item()}
+    tables = []
+    for name, chosen in pairs.items():
+        generator = torch.Generator().manual_seed(CONTROLS_SEED)
+        losses = frequency_loss_table(logits, keys, generator, N_CONTROLS, chosen)
+        tables.append(losses.select(pl.lit(name).alias("pairs"), pl.all()))
+    return pl.concat(tables).with_columns(**{name: pl.lit(share) for name, share in shares.items()})
+
+
+def plot(table: pl.DataFrame) -> go.Figure:
+    models = table.select("body", "d_model", "trainable").unique(maintain_order=True).rows()
+    titles = [
+        f"{style.model_name(body, trainable)}, width {d_model}: {PAIRS[pairs]}"
+        + style.small(_keys(table.filter(pl.col("trainable") == trainable, pl.col("d_model") == d_model)))
+        for body, d_model, trainable in models
+        for pairs in PAIRS
+    ]
+    figure = make_subplots(
+        len(models), len(PAIRS), subplot_titles=titles, horizontal_spacing=0.08, vertical_spacing=0.3 / len(models),
+        shared_yaxes=True,
+    )  # fmt: skip
+    for row, (_, d_model, trainable) in enumerate(models, 1):
+        of_model = table.filter(pl.col("trainable") == trainable, pl.col("d_model") == d_model)
+        for column, pairs in enumerate(PAIRS, 1):
+            _add_panel(figure, of_model.filter(pl.col("pairs") == pairs), row, column)
+    most = max(1.0, *table["loss"])
+    axes(figure).update_yaxes(type="log", range=[math.log10(LEAST_LOSS), math.log10(most) + 0.1])
+    figure.update_yaxes(title_text="loss (nats)", col=1).update_xaxes(type="log")
+    figure.update_xaxes(title_text="step (that before the first is left out)", row=len(models))
+    figure.update_annotations(font_size=12)
+    figure.update_layout(legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.24 / len(models)})
+    title = "When sums modulo p come to be added by few frequencies"
+    return style.finish(figure, title, table, width=900, height=300 * len(models)).update_layout(margin_b=110)
+
+
+def _keys(table: pl.DataFrame) -> str:
+    """``"key frequencies: 22 37 19 · 21 24"``, of every seed."""
+    return "key frequencies: " + " · ".join(map(str, table.sort("seed")["key_frequencies"].unique(maintain_order=True)))
+
+
+def _add_panel(figure: go.Figure, table: pl.DataFrame, row: int, column: int) -> None:
+    place: dict[str, Any] = {"row": row, "col": column}
+    task = table["task"][0]
+    for (logits, frequencies), (name, colour, dash) in CURVES.items():
+        chosen = table.filter(pl.col("logits") == logits, pl.col("frequencies") == frequencies, pl.col("step") > 0)
+        of_seeds = chosen.group_by("seed", "step", maintain_order=True).agg(pl.col("loss").mean())
+        medians = of_seeds.group_by("step").agg(pl.col("loss").median()).sort("step")
+        for seed in of_seeds["seed"].unique(maintain_order=True):
+            of_seed = of_seeds.filter(pl.col("seed") == seed)
+            figure.add_scatter(
+                x=of_seed["step"].to_list(), y=of_seed["loss"].clip(LEAST_LOSS).to_list(), mode="lines", name=name,
+                legendgroup=name, showlegend=False, opacity=0.3, line={"color": colour, "width": 1, "dash": dash},
+                **place,
+            )  # fmt: skip
+        figure.add_scatter(
+            x=medians["step"].to_list(), y=medians["loss"].clip(LEAST_LOSS).to_list(), mode="lines+markers", name=name,
+            legendgroup=name, showlegend=(row, column) == (1, 1), line={"color": colour, "width": 2, "dash": dash},
+            marker={"size": 4}, **place,
+        )  # fmt: skip
+    guessing = math.log(int(task.split("p=")[1].split(")")[0].split(",")[0]))
+    figure.add_hline(y=guessing, line={"color": style.FLOOR_COLOUR, "dash": "dash", "width": 1}, **place)
+    figure.add_annotation(
+        x=0, xref="x domain", y=math.log10(guessing), yanchor="bottom", xanchor="left", text="guessing",
+        showarrow=False, font=FLOOR_LABEL, **place,
+    )  # fmt: skip
+
+
+FIGURE = Figure(
+    name="figure_fourier",
+    title="When sums modulo p come to be added by few frequencies",
+    caption="",
+    experiment="frequencies",
+    compute=compute,
+    plot=plot,
+)

@@ -1,0 +1,93 @@
+"""Frequencies over training: planted ones are found, and the drawing shows what the table says."""
+
+from __future__ import annotations
+
+import math
+
+import polars as pl
+import pytest
+import torch
+
+from rtinterp.papers.mechanism import PAPER
+from rtinterp.papers.mechanism.figure_fourier import CURVES, N_CONTROLS, PAIRS, _losses_of, compute, keys_of, plot
+from rtinterp.papers.random_transformers.scales import SCALES
+from rtinterp.store.training import train
+from rtinterp.training.run import Run
+
+TINY = "tiny"
+P = 23
+PLANTED = {3: 9.0, 7: 4.0}
+N_SEEDS = 2
+
+
+def planted(waves: dict[int, float]) -> torch.Tensor:
+    a, b, c = torch.meshgrid(*[torch.arange(P)] * 3, indexing="ij")
+    noise = 0.05 * torch.randn(P, P, P, generator=torch.Generator().manual_seed(0))
+    return noise + sum(height * torch.cos(2 * math.pi * k * (a + b - c) / P) for k, height in waves.items())
+
+
+@pytest.fixture(scope="module")
+def runs() -> list[Run]:
+    return train(PAPER.experiments["frequencies"](SCALES[TINY], N_SEEDS, None), device="cpu", progress=False)
+
+
+@pytest.fixture(scope="module")
+def table(runs: list[Run]) -> pl.DataFrame:
+    return compute(runs)
+
+
+def test_planted_frequencies_are_key_and_their_loss_is_the_models() -> None:
+    logits = planted(PLANTED)
+    keys = keys_of(logits)
+    assert keys == [3, 7]
+    every = torch.ones(P, P, dtype=torch.bool)
+    losses = _losses_of(logits, keys, {"test": every})
+    means = {
+        (row[0], row[1]): row[2] for row in losses.group_by("logits", "frequencies").agg(pl.col("loss").mean()).rows()
+    }
+    assert means["restricted", "key"] == pytest.approx(means["all", "none"], abs=0.01)
+    assert means["excluded", "control"] == pytest.approx(means["all", "none"], abs=0.01)
+    for null in (("excluded", "key"), ("restricted", "control")):
+        assert means[null] == pytest.approx(math.log(P), abs=0.01)
+    assert losses["key_power"][0] > 0.99
+
+
+def test_noise_has_few_keys_that_leave_as_many_controls() -> None:
+    assert len(keys_of(planted({}))) <= P // 2 // 2
+    assert len(keys_of(planted(dict.fromkeys(range(1, P // 2 + 1), 1.0)))) == P // 2 // 2
+
+
+def test_every_kept_step_of_every_run_has_every_curve(runs: list[Run], table: pl.DataFrame) -> None:
+    n_curves = 3 + 2 * N_CONTROLS
+    for run in runs:
+        rows = table.filter(pl.col("trainable") == run.spec.trainable, pl.col("seed") == run.spec.seed)
+        assert rows["step"].unique().sort().to_list() == list(run.kept_steps)
+        assert len(rows) == len(run.kept_steps) * len(PAIRS) * n_curves
+        assert rows["key_frequencies"].n_unique() == 1
+    assert table["sum_power"].is_between(0, 1 + 1e-9).all()
+    assert (table["key_power"] <= table["sum_power"] + 1e-9).all()
+
+
+def test_the_loss_on_test_pairs_is_that_of_the_history(runs: list[Run], table: pl.DataFrame) -> None:
+    for run in runs:
+        row = table.filter(
+            pl.col("trainable") == run.spec.trainable, pl.col("seed") == run.spec.seed, pl.col("pairs") == "test",
+            pl.col("logits") == "all", pl.col("step") == run.last_step,
+        )  # fmt: skip
+        assert row["loss"].item() == pytest.approx(run.test_loss, rel=1e-4)
+
+
+def test_the_drawing_has_the_medians_over_seeds(table: pl.DataFrame) -> None:
+    figure = plot(table)
+    assert [trace.name for trace in figure.data if trace.showlegend] == [name for name, *_ in CURVES.values()]
+    assert len(figure.data) == 2 * len(PAIRS) * len(CURVES) * (N_SEEDS + 1)
+    chosen = table.filter(
+        pl.col("trainable") == "embeddings", pl.col("pairs") == "test", pl.col("logits") == "restricted",
+        pl.col("frequencies") == "control", pl.col("step") == table["step"].max(),
+    )  # fmt: skip
+    expected = chosen.group_by("seed").agg(pl.col("loss").mean())["loss"].median()
+    first = [
+        t for t in figure.data[: len(CURVES) * (N_SEEDS + 1)] if t.name == "as many others only" and t.line.width == 2
+    ]
+    assert first[0].y[-1] == pytest.approx(expected)
+    assert 0 not in first[0].x
