@@ -12,7 +12,7 @@ from rtinterp.models.parametrisations import LowRank, RandomSubspace
 from rtinterp.papers.mechanism.watched_runs import frequencies, release
 from rtinterp.papers.random_transformers.budgets import Scale
 from rtinterp.papers.random_transformers.grid import RANDOM_AND_NORMAL
-from rtinterp.tasks import Corpus, DecimalAddition, ModularAddition, Task
+from rtinterp.tasks import Corpus, DecimalAddition, ModularAddition, ParenthesisBalancing, Task
 from rtinterp.training.spec import RunSpec
 
 #: Makes a run of which some tensors are at most of a rank.
@@ -39,10 +39,12 @@ EMBEDDINGS = (TOKEN_EMBEDDING, POSITIONAL_EMBEDDING, UNEMBEDDING)
 DIALS: tuple[tuple[type[Task], tuple[str, ...], Restrict, tuple[int, ...]], ...] = (
     (DecimalAddition, EMBEDDINGS, low_rank, (2, 4, 8)),
     (DecimalAddition, EMBEDDINGS, random_directions, (16, 64)),
-    (ModularAddition, EMBEDDINGS, low_rank, (4, 8, 16)),
-    (ModularAddition, EMBEDDINGS, random_directions, (64,)),
+    (ParenthesisBalancing, EMBEDDINGS, low_rank, (1, 2)),
+    (ParenthesisBalancing, EMBEDDINGS, random_directions, (4, 16)),
     (DecimalAddition, (TOKEN_EMBEDDING,), low_rank, (2, 4)),
     (DecimalAddition, (UNEMBEDDING,), low_rank, (2, 4)),
+    (ModularAddition, EMBEDDINGS, low_rank, (4, 8, 16)),
+    (ModularAddition, EMBEDDINGS, random_directions, (64,)),
 )
 
 
