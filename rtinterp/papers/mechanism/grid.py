@@ -59,15 +59,13 @@ def subspaces(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec
 
 
 def rank_dial(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
-    """List wide random transformers without restriction, then those whose embeddings are of given ranks."""
-    whole = {}
-    for kind, *_ in DIALS:
+    """List wide random transformers of some tasks, each followed by those whose embeddings are of given ranks."""
+    runs: list[RunSpec] = []
+    for kind, names, restrict, ranks in DIALS:
         budget = scale.budget_of(kind)
-        whole[kind] = budget.runs(budget.wide, "embeddings", scale.seeds(n_seeds))
-    restricted = [
-        restrict(run, rank, names) for kind, names, restrict, ranks in DIALS for rank in ranks for run in whole[kind]
-    ]
-    return [*(run for runs in whole.values() for run in runs), *restricted]
+        whole = budget.runs(budget.wide, "embeddings", scale.seeds(n_seeds))
+        runs += [*whole, *(restrict(run, rank, names) for rank in ranks for run in whole)]
+    return list(dict.fromkeys(runs))
 
 
 EXPERIMENTS: dict[str, Experiment] = {
