@@ -18,12 +18,15 @@ Each kind of analysis is a module:
 - ``intervals``: how far an accuracy can be trusted, over test rows and seeds.
 - ``interventions``: what a model would have said, had an activation been another.
 - ``labelled_rows``: how accuracy differs between kinds of test rows.
+- ``layer_lens``: what a model would predict after each layer, and what that may be made of.
 - ``modular_addition_circuits``: whether a model adds modulo p like a clock or like a pizza.
+- ``next_term_estimates``: what can be said of a sequence's next term without a model.
 - ``patching``: what a patch at each layer and position brings back.
 - ``paths``: what a head or an MLP changes through one reader of what it writes.
 - ``predictions``: how good a model's predictions are, with or without an intervention.
 - ``rank_curves``: how many directions of a site are sufficient, or necessary.
 - ``rank_thresholds``: how few directions reach a share of the accuracy, and the area under a curve.
+- ``similarity_heads``: whether a head looks at terms like the present one, and with which sign it writes them.
 - ``site_statistics``: mean, covariance and sensitivity of activations, from which subspaces are found.
 - ``stitching``: the embeddings of one body in another.
 - ``subspaces``: what lies in a subspace of the residual stream, and how two compare.
@@ -74,6 +77,7 @@ from rtinterp.analysis.interventions import (
     residual_sites,
 )
 from rtinterp.analysis.labelled_rows import accuracy_by_label
+from rtinterp.analysis.layer_lens import layer_estimates, lens_table, share_explained
 from rtinterp.analysis.modular_addition_circuits import (
     Estimate,
     bootstrap,
@@ -84,6 +88,7 @@ from rtinterp.analysis.modular_addition_circuits import (
     gradient_symmetricity,
     irrelevance_of,
 )
+from rtinterp.analysis.next_term_estimates import next_term_estimates, squared_errors
 from rtinterp.analysis.patching import recovery_table
 from rtinterp.analysis.paths import Receiver, path, path_table, receivers_of, sender_changes, split_inputs
 from rtinterp.analysis.predictions import (
@@ -100,6 +105,7 @@ from rtinterp.analysis.predictions import (
 )
 from rtinterp.analysis.rank_curves import least_rank, rank_curve, ranks_up_to
 from rtinterp.analysis.rank_thresholds import area, refined_curve
+from rtinterp.analysis.similarity_heads import head_contributions, head_table, similarity_correlation
 from rtinterp.analysis.site_statistics import SiteStatistics, site_statistics, statistics_of_sites
 from rtinterp.analysis.stitching import Stitch, affine_stitch, orthogonal_stitch, with_tensors
 from rtinterp.analysis.subspace_finding import (
@@ -159,6 +165,8 @@ __all__ = [
     "frequency_loss_table",
     "gradient_cosines",
     "gradient_symmetricity",
+    "head_contributions",
+    "head_table",
     "incompleteness",
     "interchange",
     "interchange_accuracies",
@@ -168,8 +176,10 @@ __all__ = [
     "is_right",
     "key_frequencies",
     "kl_divergence",
+    "layer_estimates",
     "learned_subspace",
     "least_rank",
+    "lens_table",
     "logit_difference",
     "logits_of_all_pairs",
     "margins",
@@ -179,6 +189,7 @@ __all__ = [
     "models_of",
     "most_disjoint",
     "nats",
+    "next_term_estimates",
     "node_minimality",
     "node_writes",
     "nodes_in",
@@ -213,8 +224,11 @@ __all__ = [
     "sender_changes",
     "sensitive_subspace",
     "shapley_values",
+    "share_explained",
+    "similarity_correlation",
     "site_statistics",
     "split_inputs",
+    "squared_errors",
     "statistics_of_sites",
     "subset_values",
     "sum_frequency_power",
