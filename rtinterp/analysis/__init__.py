@@ -27,6 +27,8 @@ Each kind of analysis is a module:
 - ``rank_curves``: how many directions of a site are sufficient, or necessary.
 - ``rank_thresholds``: how few directions reach a share of the accuracy, and the area under a curve.
 - ``similarity_heads``: whether a head looks at terms like the present one, and with which sign it writes them.
+- ``readers``: the part of a subspace that is read, and the part that nothing reads.
+- ``readout``: an unembedding fitted anew to what a model ends with.
 - ``site_statistics``: mean, covariance and sensitivity of activations, from which subspaces are found.
 - ``stitching``: the embeddings of one body in another.
 - ``subspaces``: what lies in a subspace of the residual stream, and how two compare.
@@ -105,6 +107,8 @@ from rtinterp.analysis.predictions import (
 )
 from rtinterp.analysis.rank_curves import least_rank, rank_curve, ranks_up_to
 from rtinterp.analysis.rank_thresholds import area, refined_curve
+from rtinterp.analysis.readers import Split, split_by_readers, unembedding_readers
+from rtinterp.analysis.readout import fitted_readout, with_fitted_unembedding
 from rtinterp.analysis.similarity_heads import head_contributions, head_table, similarity_correlation
 from rtinterp.analysis.site_statistics import SiteStatistics, site_statistics, statistics_of_sites
 from rtinterp.analysis.stitching import Stitch, affine_stitch, orthogonal_stitch, with_tensors
@@ -135,6 +139,7 @@ __all__ = [
     "ResampleAblation",
     "RowCount",
     "SiteStatistics",
+    "Split",
     "Stitch",
     "Subspace",
     "TargetStatistics",
@@ -162,6 +167,7 @@ __all__ = [
     "excluded_logits",
     "expected_overlap",
     "first_step",
+    "fitted_readout",
     "frequency_loss_table",
     "gradient_cosines",
     "gradient_symmetricity",
@@ -227,14 +233,17 @@ __all__ = [
     "share_explained",
     "similarity_correlation",
     "site_statistics",
+    "split_by_readers",
     "split_inputs",
     "squared_errors",
     "statistics_of_sites",
     "subset_values",
     "sum_frequency_power",
     "target_statistics",
+    "unembedding_readers",
     "variance_matched_subspace",
     "variance_share",
     "wilson",
+    "with_fitted_unembedding",
     "with_tensors",
 ]

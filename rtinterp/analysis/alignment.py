@@ -13,7 +13,6 @@ from, and stands beside what the same search finds where there is nothing to fin
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -22,7 +21,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from rtinterp.analysis.interventions import Intervention, Where, activations_at, intervene
+from rtinterp.analysis.interventions import Intervention, Where, activations_at, intervene, residual_sites
+from rtinterp.analysis.layer_parts import logits_from
 from rtinterp.analysis.predictions import is_right
 from rtinterp.analysis.subspace_finding import random_subspace
 from rtinterp.analysis.subspaces import Subspace
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 #: Pairs in one forward pass.
 PAIRS_PER_PASS = 256
-#: Sites that a layer reads: what comes before need not run again.
-RESIDUAL_SITE = re.compile(r"blocks\.(\d+)\.hook_resid_(pre|post)")
 
 
 class Pairs(Protocol):
@@ -159,14 +157,17 @@ class _AtSite:
         self, model: HookedModel, site: str, h: Float[Tensor, "batch pos d"]
     ) -> Float[Tensor, "prediction d_vocab_out"]:
         """The scored predictions, had the activations at the site been h."""
-        residual = RESIDUAL_SITE.fullmatch(site)
-        if residual is not None:
-            layer, part = residual.groups()
-            logits = model(h, start_at_layer=int(layer) + (part == "post"))
-        else:
-            with intervene(model, Intervention(site, lambda *_: h)):
-                logits = model(self.base.tokens)
-        return logits[self.base.scored.to(logits.device)]
+        scored = self.base.scored.to(h.device)
+        if _goes_on_from(model, site):
+            return logits_from(model, site, h, scored)
+        with intervene(model, Intervention(site, lambda *_: h)):
+            return model(self.base.tokens)[scored]
+
+
+def _goes_on_from(model: HookedModel, site: str) -> bool:
+    """Whether what comes before the site need not run again: in a transformer of which nobody else changes anything."""
+    is_plain = not any(point.fwd_hooks for point in model.hook_dict.values())
+    return is_plain and "blocks.0.attn.hook_z" in model.hook_dict and site in residual_sites(model)
 
 
 def _at_site(model: HookedModel, pairs: Pairs, site: str, where: Where, rows: slice) -> _AtSite:

@@ -7,7 +7,7 @@ must be without interventions; all sequences run at once, so pass a few hundred.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -16,7 +16,7 @@ from torch import Tensor
 from rtinterp.analysis.ablations import nodes_of
 from rtinterp.analysis.circuits import Measure
 from rtinterp.analysis.interventions import Intervention, activations_at, changed, residual_sites
-from rtinterp.analysis.layer_parts import after_mlp, gathered, logits_of
+from rtinterp.analysis.layer_parts import logits_from
 from rtinterp.analysis.predictions import is_right
 from rtinterp.tasks import Batch
 
@@ -65,19 +65,5 @@ class Continuation:
     @torch.no_grad()
     def logits(self, intervention: Intervention) -> Float[Tensor, "prediction d_vocab_out"]:
         """Compute the logits of every scored prediction, sequence after sequence."""
-        _, number, name = self.site.split(".")
-        h, model, layer = changed(intervention, self.activations, self._tokens), self._model, int(number)
-        if name == "hook_resid_mid":
-            h = after_mlp(model, layer, h if layer < model.cfg.n_layers - 1 else h[self._scored])
-        first = layer if name == "hook_resid_pre" else layer + 1
-        for number in range(first, model.cfg.n_layers):
-            h = self._after_layer(number, h)
-        return logits_of(model, h if h.ndim == 2 else h[self._scored])
-
-    def _after_layer(self, layer: int, residual: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "*some d_model"]:
-        model: Any = self._model
-        z = gathered(model, layer, residual)
-        if layer == model.cfg.n_layers - 1:
-            z, residual = z[self._scored], residual[self._scored]
-        attention = model.blocks[layer].attn
-        return after_mlp(model, layer, residual + z.flatten(-2) @ attention.W_O.flatten(0, 1) + attention.b_O)
+        h = changed(intervention, self.activations, self._tokens)
+        return logits_from(self._model, self.site, h, self._scored)

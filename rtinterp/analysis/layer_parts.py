@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
@@ -38,3 +38,23 @@ def after_mlp(model: Any, layer: int, resid_mid: Float[Tensor, "*batch d_model"]
 def logits_of(model: Any, residual: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab_out"]:
     """Read the residual stream after the last layer out."""
     return model.unembed(model.ln_final(residual))
+
+
+def logits_from(
+    model: Any, site: str, residual: Float[Tensor, "batch pos d_model"], scored: Bool[Tensor, "batch pos"]
+) -> Float[Tensor, "prediction d_vocab_out"]:
+    """Go on from one site of a residual stream to scored predictions, which are all that the last layer computes.
+
+    Differentiable. Hooks of the model are not called.
+    """
+    _, number, name = site.split(".")
+    h, first, last = residual, int(number), model.cfg.n_layers - 1
+    if name == "hook_resid_mid":
+        h = after_mlp(model, first, h if first < last else h[scored])
+    for layer in range(first + (name != "hook_resid_pre"), model.cfg.n_layers):
+        z = gathered(model, layer, h)
+        if layer == last:
+            z, h = z[scored], h[scored]
+        attention = model.blocks[layer].attn
+        h = after_mlp(model, layer, h + z.flatten(-2) @ attention.W_O.flatten(0, 1) + attention.b_O)
+    return logits_of(model, h if h.ndim == 2 else h[scored])
