@@ -57,10 +57,15 @@ def test_noise_has_few_keys_that_leave_as_many_controls() -> None:
     assert len(keys_of(planted(dict.fromkeys(range(1, P // 2 + 1), 1.0)))) == P // 2 // 2
 
 
+def of_run(table: pl.DataFrame, run: Run) -> pl.DataFrame:
+    spec = run.spec
+    return table.filter(trainable=spec.trainable, seed=spec.seed, d_model=spec.model.d_model)
+
+
 def test_every_kept_step_of_every_run_has_every_curve(runs: list[Run], table: pl.DataFrame) -> None:
     n_curves = 3 + 2 * N_CONTROLS
     for run in runs:
-        rows = table.filter(pl.col("trainable") == run.spec.trainable, pl.col("seed") == run.spec.seed)
+        rows = of_run(table, run)
         assert rows["step"].unique().sort().to_list() == list(run.kept_steps)
         assert len(rows) == len(run.kept_steps) * len(PAIRS) * n_curves
         assert rows["key_frequencies"].n_unique() == 1
@@ -70,21 +75,18 @@ def test_every_kept_step_of_every_run_has_every_curve(runs: list[Run], table: pl
 
 def test_the_loss_on_test_pairs_is_that_of_the_history(runs: list[Run], table: pl.DataFrame) -> None:
     for run in runs:
-        row = table.filter(
-            pl.col("trainable") == run.spec.trainable, pl.col("seed") == run.spec.seed, pl.col("pairs") == "test",
-            pl.col("logits") == "all", pl.col("step") == run.last_step,
-        )  # fmt: skip
+        row = of_run(table, run).filter(
+            pl.col("pairs") == "test", pl.col("logits") == "all", pl.col("step") == run.last_step
+        )
         assert row["loss"].item() == pytest.approx(run.test_loss, rel=1e-4)
 
 
 def test_the_drawing_has_the_medians_over_seeds(table: pl.DataFrame) -> None:
     figure = plot(table)
     assert [trace.name for trace in figure.data if trace.showlegend] == [name for name, *_ in CURVES.values()]
-    assert len(figure.data) == 2 * len(PAIRS) * len(CURVES) * (N_SEEDS + 1)
-    chosen = table.filter(
-        pl.col("trainable") == "embeddings", pl.col("pairs") == "test", pl.col("logits") == "restricted",
-        pl.col("frequencies") == "control", pl.col("step") == table["step"].max(),
-    )  # fmt: skip
+    assert len(figure.data) == 3 * len(PAIRS) * len(CURVES) * (N_SEEDS + 1)
+    widest = table.filter(pl.col("d_model") == pl.col("d_model").max(), pairs="test", logits="restricted")
+    chosen = widest.filter(pl.col("step") == pl.col("step").max(), frequencies="control")
     expected = chosen.group_by("seed").agg(pl.col("loss").mean())["loss"].median()
     first = [
         t for t in figure.data[: len(CURVES) * (N_SEEDS + 1)] if t.name == "as many others only" and t.line.width == 2

@@ -29,15 +29,14 @@ def spread(n_steps: int, n_octaves: int = N_OCTAVES) -> tuple[int, ...]:
 
 
 def frequencies(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
-    """List random and fully trained transformers of half the widest width that add modulo p, for twice as long."""
-    budget = scale.budget_of(ModularAddition)
-    n_steps = 2 * budget.random.n_steps
-    watched = budget.with_training(n_steps=n_steps, kept_steps=(0, *spread(n_steps, N_OCTAVES_OF_FREQUENCIES)))
-    return [
-        run
-        for trainable in RANDOM_AND_NORMAL
-        for run in watched.runs(budget.wide // 2, trainable, scale.seeds(n_seeds))
-    ]
+    """List wide random transformers that add modulo p, then random and fully trained ones of half their width.
+
+    Those of half the width train for twice as long as random ones elsewhere.
+    """
+    budget, seeds = scale.budget_of(ModularAddition), scale.seeds(n_seeds)
+    wide = _spread_over(budget, _longer(budget.random.n_steps)).runs(budget.wide, "embeddings", seeds)
+    half = _spread_over(budget, 2 * budget.random.n_steps)
+    return wide + [run for trainable in RANDOM_AND_NORMAL for run in half.runs(budget.wide // 2, trainable, seeds)]
 
 
 def release(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
@@ -65,6 +64,10 @@ def _arms(budget: TaskBudget, seeds: Sequence[int]) -> list[RunSpec]:
         for training in (released, of_all)
         for seed in seeds
     ]
+
+
+def _spread_over(budget: TaskBudget, n_steps: int) -> TaskBudget:
+    return budget.with_training(n_steps=n_steps, kept_steps=(0, *spread(n_steps, N_OCTAVES_OF_FREQUENCIES)))
 
 
 def _longer(n_steps: int) -> int:
