@@ -26,10 +26,11 @@ def build_model(task: Task, body: Body, seed: int, device: str = "cpu") -> Hooke
 
     Raises:
         ImportError: transformer-lens is missing.
-        ValueError: the body has more than 1000 layers.
+        ValueError: the body has more than 1000 layers, or cannot read sequences as long as the task's.
         MemoryError: its parameters need more memory than this machine has.
     """
     check_can_be_listed(body)
+    body.check_can_read(task.sequence_length)
     return hooked_model(task, body, body.initial_tensors(task.d_vocab, task.n_ctx, seed, task.d_vocab_out), device)
 
 

@@ -113,16 +113,16 @@ class Orthonormal(InitialValue):
         n_rows, n_columns = shape
         rows = stream.standard_normal((n_rows, n_columns))
         for index, row in enumerate(rows):
-            row /= np.sqrt(_sums(row * row))
+            row /= np.sqrt(pairwise_sums(row * row))
             later = rows[index + 1 :]
-            later -= _sums(later * row)[:, None] * row
+            later -= pairwise_sums(later * row)[:, None] * row
         yield rows.ravel()
 
     def root_mean_square(self, shape: tuple[int, ...]) -> float:
         return 1 / math.sqrt(shape[1])
 
 
-def _sums(terms: Float64[np.ndarray, "*row column"]) -> Float64[np.ndarray, "*row"]:
+def pairwise_sums(terms: Float64[np.ndarray, "*row column"]) -> Float64[np.ndarray, "*row"]:
     """Sums over the last axis, the same bits on every machine: neighbours are added until one value is left."""
     while (n := terms.shape[-1]) > 1:
         even = terms[..., : n - n % 2]

@@ -72,7 +72,7 @@ class RunSpec:
     Raises:
         ValueError: a value is out of range or of the wrong type; nothing would train; or the task, the body or the
             parametrisation is not registered (``register_task`` and so on), or could not be made again from the JSON of
-            its fields.
+            its fields; or the body cannot read sequences as long as the task's.
     """
 
     task: Annotated[Task, AfterValidator(_of(TASKS)), AfterValidator(check_judgement)]
@@ -131,6 +131,7 @@ class RunSpec:
 
     @model_validator(mode="after")
     def _something_trains(self) -> RunSpec:
+        self.model.check_can_read(self.task.sequence_length)
         groups = _trainable_groups(self.model)
         if parse(self.trainable, self.model.own_groups).isdisjoint(groups):
             raise ValueError(

@@ -95,7 +95,11 @@ def test_what_is_frozen_at_the_identity_is_left_out() -> None:
     tensors = stacked([spec.initial_tensors(TASK.d_vocab, TASK.n_ctx, seed=0)])
     model = spec.stack_model(tensors, frozenset(tensors))
     parts = [getattr(block, field.name) for block in model.body.blocks for field in dataclasses.fields(block)]
-    for part in (*(getattr(part, "qkv", part) for part in parts), model.body.ln_final, model.unembedding):
+    for part in (
+        *(getattr(part, "qkv", getattr(part, "mlp_in", part)) for part in parts),
+        model.body.ln_final,
+        model.unembedding,
+    ):
         assert part.bias is None
         assert getattr(part, "gain", None) is None
     assert spec.stack(tensors).blocks[0].ln1.gain is not None

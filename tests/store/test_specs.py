@@ -17,6 +17,7 @@ from rtinterp.tasks import (
     TASKS,
     CircuitImitation,
     DecimalAddition,
+    KHopInduction,
     LanguageModelling,
     Memorization,
     ModularAddition,
@@ -62,6 +63,13 @@ TASK_STRATEGIES: dict[type[Task], st.SearchStrategy[Task]] = {
     ),
     Memorization: st.builds(Memorization, n_keys=st.integers(2, 2048)),
     CircuitImitation: circuit_imitations(),
+    KHopInduction: st.builds(
+        KHopInduction,
+        max_hops=st.integers(1, 200),
+        alphabet=st.integers(3, 26),
+        length=st.integers(203, 2000),
+        test_rows=st.sampled_from([None, "distinct", "validation"]),
+    ),
     LanguageModelling: st.builds(
         LanguageModelling,
         corpus_sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
@@ -74,13 +82,23 @@ TASK_STRATEGIES: dict[type[Task], st.SearchStrategy[Task]] = {
 @st.composite
 def transformers(draw: st.DrawFn) -> ModelSpec:
     heads = draw(st.integers(1, 32))
+    d_head = draw(st.integers(1, 32))
+    attention = draw(st.sampled_from(["softmax", "prefix_sum", "random_mixing", "random_mixing_with_sink"]))
+    mixes, rotates = attention.startswith("random"), attention == "softmax" and d_head % 2 == 0
     return ModelSpec(
-        d_model=heads * draw(st.integers(1, 32)),
+        d_model=heads * d_head,
         n_layers=draw(st.integers(1, 48)),
         n_heads=heads,
-        init=draw(st.sampled_from(["gpt2", "paper_text", "imitation_target"])),
-        attention=draw(st.sampled_from(["softmax", "prefix_sum"])),
-        positions=draw(st.sampled_from(["learned", "sinusoidal"])),
+        init=draw(st.sampled_from(["gpt2", "paper_text", "imitation_target", "normal"])),
+        attention=attention,
+        positions=draw(st.sampled_from(["learned", "sinusoidal", *(["rotary"] if rotates else [])])),
+        qk_init_std="as_init" if mixes else draw(st.sampled_from(["as_init", "inverse_sqrt_width"])),
+        norm=draw(st.sampled_from(["layer_norm", "rms_norm"])),
+        mlp=draw(st.sampled_from(["plain", "gated"])),
+        activation=draw(st.sampled_from(["gelu_new", "silu", "scaled_leaky_relu"])),
+        skip_share=draw(st.none() | st.floats(0, 1, exclude_min=True, exclude_max=True)),
+        width_multipliers=draw(st.booleans()),
+        mixing_length=draw(st.none() | st.integers(10**5, 10**6)) if mixes else None,
     )
 
 

@@ -47,6 +47,15 @@ CHANGES = {
     "model.init": dataclasses.replace(SPEC, model=ModelSpec(d_model=16, init="paper_text")),
     "model.attention": dataclasses.replace(SPEC, model=ModelSpec(d_model=16, attention="prefix_sum")),
     "model.positions": dataclasses.replace(SPEC, model=ModelSpec(d_model=16, positions="sinusoidal")),
+    "model.qk_init_std": dataclasses.replace(SPEC, model=ModelSpec(d_model=16, qk_init_std="inverse_sqrt_width")),
+    "model.norm": dataclasses.replace(SPEC, model=ModelSpec(d_model=16, norm="rms_norm")),
+    "model.mlp": dataclasses.replace(SPEC, model=ModelSpec(d_model=16, mlp="gated")),
+    "model.activation": dataclasses.replace(SPEC, model=ModelSpec(d_model=16, activation="silu")),
+    "model.skip_share": dataclasses.replace(SPEC, model=ModelSpec(d_model=16, skip_share=0.5)),
+    "model.width_multipliers": dataclasses.replace(SPEC, model=ModelSpec(d_model=16, width_multipliers=True)),
+    "model.mixing_length": dataclasses.replace(
+        SPEC, model=ModelSpec(d_model=16, attention="random_mixing", mixing_length=3)
+    ),
     "model": dataclasses.replace(SPEC, model=RecurrentSpec(d_model=16)),
     "model.cell": dataclasses.replace(SPEC, model=RecurrentSpec(d_model=16, cell="rnn")),
     "training.n_steps": with_training(n_steps=11),

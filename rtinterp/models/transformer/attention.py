@@ -22,12 +22,11 @@ from torch import Tensor
 from rtinterp.models.layers import Affine, take_rows
 from rtinterp.models.prefixes import Prefixes
 from rtinterp.models.transformer.architecture import TransformerArchitecture
+from rtinterp.models.transformer.rotary import rotated
+from rtinterp.models.transformer.value_mixing import is_clearly_cheaper, mix_residuals
 
 #: On a CPU the fused kernel is slower than the plain computation below this length, and in half precision always.
 FUSED_FROM_POSITIONS = 5
-
-#: Small products reach less of a device's peak than large ones, so a few operations saved are time lost.
-CLEARLY_CHEAPER = 1.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +35,10 @@ class Attention:
 
     architecture: TransformerArchitecture
     qkv: Affine
+
+    def project(self, normalised: Float[Tensor, "model source d_model"]) -> Float[Tensor, "model source qkv"]:
+        """What positions share that read the same: queries, keys and values."""
+        return self.qkv(normalised)
 
     def at_every_prefix(
         self,
@@ -54,6 +57,9 @@ class Attention:
         qkv = take_rows(qkv, source_at.flatten(1)).to(self.qkv.weight.dtype)
         pattern = "model (batch pos) (part head d_head) -> part (model batch) head pos d_head"
         q, k, v = rearrange(qkv, pattern, batch=n_batch, part=3, head=self.architecture.n_heads)
+        if self.architecture.positions == "rotary":
+            positions = torch.arange(source_at.shape[-1], device=q.device)
+            q, k = rotated(q, positions), rotated(k, positions)
         z = _causal(q, k, v) if self.architecture.attention == "softmax" else _prefix_sum(v)
         return take_rows(_heads_last(z, n_models), occurrence)
 
@@ -75,14 +81,18 @@ class Attention:
         q = self.qkv.columns(0, d_model)(take_rows(normalised, scored_rows))
         visible = torch.arange(n_pos, device=q.device) <= scored_positions.reshape(-1, 1, n_scored, 1)
         by_sequence = "model (batch pos) columns -> (model batch) pos columns"
-        through_keys = n_batch * n_scored * (d_model + n_pos * self.architecture.n_heads)
-        if CLEARLY_CHEAPER * through_keys < normalised.shape[1] * d_model:
+        n_heads, is_rotary = self.architecture.n_heads, self.architecture.positions == "rotary"
+        # The rotation of a key stands between W_K and its query, so rotated keys have to be made.
+        if not is_rotary and is_clearly_cheaper(n_batch * n_scored, n_pos, normalised.shape[1], d_model, n_heads):
             keys = rearrange(take_rows(normalised.to(q.dtype), places), by_sequence, batch=n_batch)
             return self._mix_residuals(rearrange(q, by_sequence, batch=n_batch), keys, visible, n_models)
         kv = take_rows(self.qkv.columns(d_model, 3 * d_model)(normalised), places)
         pattern = "model (batch pos) (part head d_head) -> part (model batch) head pos d_head"
-        (q,) = rearrange(q, pattern, batch=n_batch, part=1, head=self.architecture.n_heads)
-        k, v = rearrange(kv, pattern, batch=n_batch, part=2, head=self.architecture.n_heads)
+        (q,) = rearrange(q, pattern, batch=n_batch, part=1, head=n_heads)
+        k, v = rearrange(kv, pattern, batch=n_batch, part=2, head=n_heads)
+        if is_rotary:
+            q = rotated(q, scored_positions.view(-1, 1, n_scored))
+            k = rotated(k, torch.arange(n_pos, device=k.device))
         if self.architecture.attention == "prefix_sum":
             return _heads_last(visible.to(v.dtype) @ v, n_models)
         return _heads_last(F.scaled_dot_product_attention(q, k, v, attn_mask=visible), n_models)
@@ -98,18 +108,8 @@ class Attention:
         d_model, n_heads = self.architecture.d_model, self.architecture.n_heads
         by_head = "model d_in (head d_head) -> model head d_in d_head"
         w_k = rearrange(self.qkv.weight[..., d_model : 2 * d_model], by_head, head=n_heads)
-        value = self.qkv.columns(2 * d_model, 3 * d_model)
-        w_v = rearrange(value.weight, by_head, head=n_heads)
         pattern = self._scored_pattern(q, residual, w_k, visible, n_models)
-        mixed = rearrange(
-            pattern @ residual, "(model batch) (head scored) d_in -> model head (batch scored) d_in",
-            model=n_models, head=n_heads,
-        )  # fmt: skip
-        z = rearrange(mixed @ w_v, "model head row d_head -> model row (head d_head)")
-        if value.bias is None:
-            return z
-        weight = pattern.sum(-1).view(n_models, -1, n_heads, q.shape[1]).transpose(2, 3).flatten(1, 2)
-        return z + weight.repeat_interleave(self.architecture.d_head, -1) * value.bias
+        return mix_residuals(pattern, residual, self.qkv.columns(2 * d_model, 3 * d_model), n_models, n_heads)
 
     def _scored_pattern(
         self,

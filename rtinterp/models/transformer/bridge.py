@@ -24,7 +24,7 @@ def to_bridge(model: HookedModel) -> Any:
     - Parameters have other names, such as ``blocks.0.attn.q.weight``, and a bridge that has run cannot be pickled.
 
     Args:
-        model: ``run.model`` of a transformer with softmax attention, whose inputs are tokens.
+        model: ``run.model`` of a transformer with GPT-2's blocks, whose inputs are tokens.
 
     Raises:
         ImportError: the installed transformer-lens is older than 4.0.
@@ -40,10 +40,9 @@ def to_bridge(model: HookedModel) -> Any:
     from transformer_lens.model_bridge import TransformerBridge
 
     from rtinterp.models.hooked_decoder import HookedDecoder
-    from rtinterp.models.transformer.hooked_block import HookedAttention
 
-    if not isinstance(model, HookedDecoder) or any(type(block.attn) is not HookedAttention for block in model.blocks):
-        raise ValueError(f"a TransformerBridge cannot express this {type(model).__name__}; only softmax transformers")
+    if not isinstance(model, HookedDecoder) or not all(getattr(block, "is_gpt2", False) for block in model.blocks):
+        raise ValueError(f"a TransformerBridge cannot express this {type(model).__name__}; only GPT-2's blocks")
     # The layers of the bridge draw their initial values from the global generator.
     with torch.random.fork_rng(devices=[]):
         bridge = TransformerBridge.boot_native(model.cfg, device=model.cfg.device, dtype=model.cfg.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,18 @@ from torch import Tensor
 
 from rtinterp.models.layers import LAYER_NORM_EPS
 from rtinterp.models.transformer.architecture import TransformerArchitecture
+from rtinterp.models.transformer.multipliers import Multipliers
+from rtinterp.models.transformer.norms import RMS_NORM_EPS
+from rtinterp.models.transformer.residual import SkipWeights
 from rtinterp.tasks import Task
 
 if TYPE_CHECKING:
     from transformer_lens import HookedTransformer
 
     from rtinterp.models.hooked_decoder import HookedDecoder
+
+#: What TransformerLens calls activations; it has no scaled one.
+ACT_FN = {"gelu_new": "gelu_new", "silu": "silu", "scaled_leaky_relu": "leaky_relu"}
 
 
 def hooked_transformer(
@@ -32,7 +39,7 @@ def hooked_transformer(
     """
     from rtinterp.models.hooked_decoder import load_exactly
 
-    can_be_theirs = has_hooked_transformer() and architecture.attention == "softmax" and task.reads == "tokens"
+    can_be_theirs = architecture.has_gpt2_blocks and task.reads == "tokens" and has_hooked_transformer()
     model = _their_model(task, architecture, device) if can_be_theirs else hooked_decoder(task, architecture, device)
     load_exactly(model, tensors)
     return model.eval()
@@ -61,15 +68,23 @@ def hooked_decoder(task: Task, architecture: TransformerArchitecture, device: st
     from transformer_lens.config import TransformerBridgeConfig
 
     from rtinterp.models.hooked_decoder import HookedDecoder
-    from rtinterp.models.transformer import hooked_block as parts
+    from rtinterp.models.transformer.hooked_block import HookedBlock
+    from rtinterp.models.transformer.hooked_parts import attention, mlp, norm
 
     cfg = TransformerBridgeConfig(**_config_fields(task, architecture, device))
-    attention = parts.HookedAttention if architecture.attention == "softmax" else parts.PrefixSumAttention
     blocks = (
-        parts.HookedBlock(cfg, attention(cfg), parts.HookedMLP(architecture.d_model, architecture.d_mlp))
+        HookedBlock(
+            cfg,
+            attention(cfg, architecture),
+            mlp(architecture),
+            functools.partial(norm, architecture=architecture),
+            SkipWeights.of(architecture),
+        )
         for _ in range(architecture.n_layers)
     )
-    return HookedDecoder(cfg, blocks, parts.HookedLayerNorm(cfg)).to(device)
+    # The unembedding's factor is on what it reads.
+    ln_final = norm(cfg, architecture, Multipliers.of(architecture).usual)
+    return HookedDecoder(cfg, blocks, ln_final).to(device)
 
 
 def _config_fields(task: Task, architecture: TransformerArchitecture, device: str) -> dict[str, Any]:
@@ -83,10 +98,11 @@ def _config_fields(task: Task, architecture: TransformerArchitecture, device: st
         "d_vocab": task.d_vocab,
         "d_vocab_out": task.d_vocab_out,
         "n_ctx": task.n_ctx,
-        "act_fn": "gelu_new",
-        "normalization_type": "LN",
-        "eps": LAYER_NORM_EPS,
-        "positional_embedding_type": "standard",
+        "act_fn": ACT_FN[architecture.activation],
+        "normalization_type": "LN" if architecture.norm == "layer_norm" else "RMS",
+        "eps": LAYER_NORM_EPS if architecture.norm == "layer_norm" else RMS_NORM_EPS,
+        "positional_embedding_type": "rotary" if architecture.positions == "rotary" else "standard",
+        "gated_mlp": architecture.mlp == "gated",
         "attention_dir": "causal",
         "init_weights": False,
         "device": device,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from transformer_lens import FactoredMatrix
@@ -15,29 +15,34 @@ from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.hook_points import HookPoint
 
 from rtinterp.models.hooked_embedding import zeros
+from rtinterp.models.transformer.activations import Activation, gelu_new
+from rtinterp.models.transformer.multipliers import Multipliers, times
+from rtinterp.models.transformer.residual import SkipWeights
+
+NO_MULTIPLIERS, SUM = Multipliers(), SkipWeights()
 
 
 class HookedLayerNorm(nn.Module):
-    """LayerNorm with a gain and a bias; ``hook_normalized`` is before both."""
+    """LayerNorm with a gain and a bias; ``hook_normalized`` is before both, and a factor after."""
 
-    def __init__(self, cfg: TransformerBridgeConfig) -> None:
+    def __init__(self, cfg: TransformerBridgeConfig, factor: float = 1.0) -> None:
         super().__init__()
-        self.eps = cfg.eps
+        self.eps, self.factor = cfg.eps, factor
         self.w, self.b = zeros(cfg.d_model), zeros(cfg.d_model)
         self.hook_scale, self.hook_normalized = HookPoint(), HookPoint()
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
         x = x - x.mean(-1, keepdim=True)
         scale = self.hook_scale((x.square().mean(-1, keepdim=True) + self.eps).sqrt())
-        return self.hook_normalized(x / scale) * self.w + self.b
+        return times(self.factor, self.hook_normalized(x / scale) * self.w + self.b)
 
 
 class HookedAttention(nn.Module):
     """Softmax attention. Subclasses have another ``pattern``."""
 
-    def __init__(self, cfg: TransformerBridgeConfig) -> None:
+    def __init__(self, cfg: TransformerBridgeConfig, factors: Multipliers = NO_MULTIPLIERS) -> None:
         super().__init__()
-        self.cfg = cfg
+        self.cfg, self.factors = cfg, factors
         read, biases = (cfg.n_heads, cfg.d_model, cfg.d_head), (cfg.n_heads, cfg.d_head)
         self.W_Q, self.W_O = zeros(*read), zeros(cfg.n_heads, cfg.d_head, cfg.d_model)
         self.b_Q, self.b_O = zeros(*biases), zeros(cfg.d_model)
@@ -65,15 +70,13 @@ class HookedAttention(nn.Module):
         past_kv_cache_entry: TransformerLensKeyValueCacheEntry | None = None,
     ) -> Float[Tensor, "batch pos d_model"]:
         """What the heads write to the residual stream. Inputs have an axis head if each head has its own."""
-        q = self.hook_q(_to_heads(query_input, self.W_Q) + self.b_Q)
-        k = self.hook_k(_to_heads(key_input, self.W_K) + self.b_K)
-        v = self.hook_v(_to_heads(value_input, self.W_V) + self.b_V)
+        q = self.hook_q(to_heads(query_input, self.W_Q) + self.b_Q)
+        k = self.hook_k(to_heads(key_input, self.W_K) + self.b_K)
+        v = self.hook_v(times(self.factors.usual, to_heads(value_input, self.W_V) + self.b_V))
         if past_kv_cache_entry is not None:
             k, v = past_kv_cache_entry.append(k, v)
-        z = self.hook_z(torch.einsum("bhqk,bkhd->bqhd", self.pattern(q, k, visible), v))
-        if self.cfg.use_attn_result:
-            return self.hook_result(torch.einsum("bphd,hdm->bphm", z, self.W_O)).sum(2) + self.b_O
-        return z.flatten(2) @ self.W_O.flatten(0, 1) + self.b_O
+        z = torch.einsum("bhqk,bkhd->bqhd", self.pattern(q, k, visible), v)
+        return written_by(self, z, self.factors.usual)
 
     def pattern(
         self,
@@ -105,17 +108,24 @@ class PrefixSumAttention(HookedAttention):
 
 
 class HookedMLP(nn.Module):
-    """Two linear maps with gelu_new between them."""
+    """Two linear maps with an activation between them."""
 
-    def __init__(self, d_model: int, d_mlp: int) -> None:
+    def __init__(
+        self,
+        d_model: int,
+        d_mlp: int,
+        activation: Activation = gelu_new,
+        factors: Multipliers = NO_MULTIPLIERS,
+    ) -> None:
         super().__init__()
+        self.activation, self.factors = activation, factors
         self.W_in, self.b_in = zeros(d_model, d_mlp), zeros(d_mlp)
         self.W_out, self.b_out = zeros(d_mlp, d_model), zeros(d_model)
         self.hook_pre, self.hook_post = HookPoint(), HookPoint()
 
     def forward(self, x: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_model"]:
-        pre = self.hook_pre(x @ self.W_in + self.b_in)
-        return self.hook_post(F.gelu(pre, approximate="tanh")) @ self.W_out + self.b_out
+        pre = self.hook_pre(times(self.factors.usual, x @ self.W_in + self.b_in))
+        return times(self.factors.mlp_out, self.hook_post(self.activation(pre)) @ self.W_out + self.b_out)
 
 
 class HookedBlock(nn.Module):
@@ -125,21 +135,35 @@ class HookedBlock(nn.Module):
         attn: called as HookedAttention is.
         mlp: maps the normalised residual stream to what is added to it.
         norm: makes a norm from the configuration.
+        weights: of the residual stream and of what is added to it, which ``hook_attn_out`` and ``hook_mlp_out`` have.
     """
 
     #: TransformerLens 4's logit lens asks for it: ``hook_resid_post`` is what the next layer or ``ln_final`` reads.
     hook_out_is_single_residual_stream: ClassVar[bool] = True
 
     def __init__(
-        self, cfg: TransformerBridgeConfig, attn: nn.Module, mlp: nn.Module, norm: type[nn.Module] = HookedLayerNorm
+        self,
+        cfg: TransformerBridgeConfig,
+        attn: nn.Module,
+        mlp: nn.Module,
+        norm: Callable[[TransformerBridgeConfig], nn.Module] = HookedLayerNorm,
+        weights: SkipWeights = SUM,
     ) -> None:
         super().__init__()
-        self.cfg = cfg
+        self.cfg, self.weights = cfg, weights
         self.ln1, self.ln2, self.attn, self.mlp = norm(cfg), norm(cfg), attn, mlp
         self.hook_attn_in, self.hook_q_input, self.hook_k_input = HookPoint(), HookPoint(), HookPoint()
         self.hook_v_input, self.hook_mlp_in = HookPoint(), HookPoint()
         self.hook_attn_out, self.hook_mlp_out = HookPoint(), HookPoint()
         self.hook_resid_pre, self.hook_resid_mid, self.hook_resid_post = HookPoint(), HookPoint(), HookPoint()
+
+    @property
+    def is_gpt2(self) -> bool:
+        """Whether the block computes what GPT-2's does."""
+        parts = (type(self.attn), type(self.mlp), type(self.ln1), type(self.ln2))
+        if parts != (HookedAttention, HookedMLP, HookedLayerNorm, HookedLayerNorm) or self.weights != SUM:
+            return False
+        return bool(self.mlp.activation is gelu_new and self.mlp.factors == self.attn.factors == NO_MULTIPLIERS)
 
     def forward(
         self,
@@ -149,10 +173,12 @@ class HookedBlock(nn.Module):
     ) -> Float[Tensor, "batch pos d_model"]:
         resid_pre = self.hook_resid_pre(resid_pre)
         inputs = (self.ln1(x) for x in self._attention_inputs(resid_pre))
-        attn_out = self.hook_attn_out(self.attn(*inputs, visible, past_kv_cache_entry))
-        resid_mid = self.hook_resid_mid(resid_pre + attn_out)
+        skip, branch = self.weights.skip, self.weights.branch
+        attn_out = self.hook_attn_out(times(branch, self.attn(*inputs, visible, past_kv_cache_entry)))
+        resid_mid = self.hook_resid_mid(times(skip, resid_pre) + attn_out)
         mlp_in = self.hook_mlp_in(resid_mid.clone()) if self.cfg.use_hook_mlp_in else resid_mid
-        return self.hook_resid_post(resid_mid + self.hook_mlp_out(self.mlp(self.ln2(mlp_in))))
+        mlp_out = self.hook_mlp_out(times(branch, self.mlp(self.ln2(mlp_in))))
+        return self.hook_resid_post(times(skip, resid_mid) + mlp_out)
 
     def _attention_inputs(
         self, resid_pre: Float[Tensor, "batch pos d_model"]
@@ -168,7 +194,18 @@ class HookedBlock(nn.Module):
         return self.hook_q_input(for_heads()), self.hook_k_input(for_heads()), self.hook_v_input(for_heads())
 
 
-def _to_heads(
+def to_heads(
     x: Float[Tensor, "batch pos *head d_model"], weight: Float[Tensor, "head d_model d_head"]
 ) -> Float[Tensor, "batch pos head d_head"]:
     return torch.einsum("bpm,hmd->bphd" if x.ndim == 3 else "bphm,hmd->bphd", x, weight)
+
+
+def written_by(
+    attn: Any, z: Float[Tensor, "batch pos head d_head"], factor: float
+) -> Float[Tensor, "batch pos d_model"]:
+    """What heads write to the residual stream from their mixed values, which ``hook_z`` of the module gets."""
+    z = attn.hook_z(z)
+    if attn.cfg.use_attn_result:
+        result = attn.hook_result(times(factor, torch.einsum("bphd,hdm->bphm", z, attn.W_O)))
+        return result.sum(2) + times(factor, attn.b_O)
+    return times(factor, z.flatten(2) @ attn.W_O.flatten(0, 1) + attn.b_O)

@@ -15,6 +15,7 @@ from rtinterp.models.parameters import (
     vector,
 )
 from rtinterp.models.transformer.architecture import TransformerArchitecture
+from rtinterp.models.transformer.mixing_matrices import RandomMixing
 
 GPT2_INIT_STD = 0.02
 
@@ -31,45 +32,89 @@ def embedding_parameters(
     d_model = architecture.d_model
     is_target = architecture.init == "imitation_target"
     unembedding_std = GPT2_INIT_STD * (TARGET_UNEMBEDDING_GAIN / math.sqrt(d_model) if is_target else 1.0)
-    sinusoidal = Parameter(POSITIONAL_EMBEDDING, (n_ctx, d_model), Sinusoidal(), "positional_embedding", trains=False)
     return (
         matrix(TOKEN_EMBEDDING, (d_vocab, d_model), Normal(GPT2_INIT_STD)),
-        matrix(POSITIONAL_EMBEDDING, (n_ctx, d_model), Normal(GPT2_INIT_STD))
-        if architecture.positions == "learned"
-        else sinusoidal,
+        *_positions(architecture, n_ctx),
         matrix(UNEMBEDDING, (d_model, d_vocab_out), Normal(unembedding_std)),
         Parameter(UNEMBEDDING_BIAS, (d_vocab_out,), Constant(0.0), "unembedding", trains=False),
     )
 
 
-def body_parameters(architecture: TransformerArchitecture) -> tuple[Parameter, ...]:
-    """The tensors between the embeddings, from the first block to the final norm; they do not depend on the task."""
-    blocks = (p for layer in range(architecture.n_layers) for p in _block_parameters(architecture, layer))
-    return (*blocks, *_layer_norm("ln_final", architecture.d_model))
+def _positions(architecture: TransformerArchitecture, n_ctx: int) -> tuple[Parameter, ...]:
+    shape = (n_ctx, architecture.d_model)
+    if architecture.positions == "learned":
+        return (matrix(POSITIONAL_EMBEDDING, shape, Normal(GPT2_INIT_STD)),)
+    if architecture.positions == "sinusoidal":
+        return (Parameter(POSITIONAL_EMBEDDING, shape, Sinusoidal(), "positional_embedding", trains=False),)
+    return ()
 
 
-def _block_parameters(architecture: TransformerArchitecture, layer: int) -> tuple[Parameter, ...]:
-    n_heads, d_model, d_head = architecture.n_heads, architecture.d_model, architecture.d_head
-    d_mlp = architecture.d_mlp
-    residual_std = GPT2_INIT_STD / math.sqrt(2 * architecture.n_layers)
-    mlp_in_std = residual_std if architecture.init == "paper_text" else GPT2_INIT_STD
-    is_target = architecture.init == "imitation_target"
-    qkv_std = GPT2_INIT_STD * (TARGET_QKV_GAIN if is_target else 1.0)
-    mlp_out_std = residual_std * (TARGET_MLP_OUT_GAIN if is_target else 1.0)
+def body_parameters(architecture: TransformerArchitecture, n_ctx: int = 1) -> tuple[Parameter, ...]:
+    """The tensors between the embeddings, from the first block to the final norm.
+
+    Args:
+        n_ctx: positions that random mixing is drawn for, if the architecture does not say; nothing else depends on it.
+    """
+    blocks = (p for layer in range(architecture.n_layers) for p in _block_parameters(architecture, layer, n_ctx))
+    return (*blocks, *_norm("ln_final", architecture))
+
+
+def _block_parameters(architecture: TransformerArchitecture, layer: int, n_ctx: int) -> tuple[Parameter, ...]:
     block = f"blocks.{layer}"
     return (
-        *_layer_norm(f"{block}.ln1", d_model),
-        *(matrix(f"{block}.attn.W_{x}", (n_heads, d_model, d_head), Normal(qkv_std)) for x in "QKV"),
-        *(vector(f"{block}.attn.b_{x}", (n_heads, d_head)) for x in "QKV"),
-        matrix(f"{block}.attn.W_O", (n_heads, d_head, d_model), Normal(residual_std)),
-        vector(f"{block}.attn.b_O", (d_model,)),
-        *_layer_norm(f"{block}.ln2", d_model),
-        matrix(f"{block}.mlp.W_in", (d_model, d_mlp), Normal(mlp_in_std)),
-        vector(f"{block}.mlp.b_in", (d_mlp,)),
-        matrix(f"{block}.mlp.W_out", (d_mlp, d_model), Normal(mlp_out_std)),
-        vector(f"{block}.mlp.b_out", (d_model,)),
+        *_norm(f"{block}.ln1", architecture),
+        *_attention(f"{block}.attn", architecture, n_ctx),
+        *_norm(f"{block}.ln2", architecture),
+        *_mlp(f"{block}.mlp", architecture),
     )
 
 
-def _layer_norm(name: str, d_model: int) -> tuple[Parameter, Parameter]:
-    return vector(f"{name}.w", (d_model,), Constant(1.0)), vector(f"{name}.b", (d_model,))
+def _attention(attn: str, architecture: TransformerArchitecture, n_ctx: int) -> tuple[Parameter, ...]:
+    n_heads, d_model, d_head = architecture.n_heads, architecture.d_model, architecture.d_head
+    qkv_std = GPT2_INIT_STD * (TARGET_QKV_GAIN if architecture.init == "imitation_target" else 1.0)
+    qk_std = qkv_std if architecture.qk_init_std == "as_init" else 1 / math.sqrt(d_model)
+    stds = {"V": qkv_std} if architecture.mixes_at_random else {"Q": qk_std, "K": qk_std, "V": qkv_std}
+    mixing = (_mixing(attn, architecture, n_ctx),) if architecture.mixes_at_random else ()
+    return (
+        *mixing,
+        *(matrix(f"{attn}.W_{x}", (n_heads, d_model, d_head), Normal(std)) for x, std in stds.items()),
+        *(vector(f"{attn}.b_{x}", (n_heads, d_head)) for x in stds),
+        matrix(f"{attn}.W_O", (n_heads, d_head, d_model), Normal(_residual_std(architecture))),
+        vector(f"{attn}.b_O", (d_model,)),
+    )
+
+
+def _mixing(attn: str, architecture: TransformerArchitecture, n_ctx: int) -> Parameter:
+    length = architecture.mixing_length or n_ctx
+    initial = RandomMixing(architecture.d_head, sink=architecture.attention == "random_mixing_with_sink")
+    return Parameter(f"{attn}.mixing", (architecture.n_heads, length, length), initial, "qk", trains=False)
+
+
+def _mlp(mlp: str, architecture: TransformerArchitecture) -> tuple[Parameter, ...]:
+    d_model, d_mlp = architecture.d_model, architecture.d_mlp
+    residual_std = _residual_std(architecture)
+    in_std = residual_std if architecture.init == "paper_text" else GPT2_INIT_STD
+    out_std = residual_std * (TARGET_MLP_OUT_GAIN if architecture.init == "imitation_target" else 1.0)
+    read = ("gate", "in") if architecture.mlp == "gated" else ("in",)
+    return (
+        *(
+            parameter
+            for x in read
+            for parameter in (
+                matrix(f"{mlp}.W_{x}", (d_model, d_mlp), Normal(in_std)),
+                vector(f"{mlp}.b_{x}", (d_mlp,)),
+            )
+        ),
+        matrix(f"{mlp}.W_out", (d_mlp, d_model), Normal(out_std)),
+        vector(f"{mlp}.b_out", (d_model,)),
+    )
+
+
+def _residual_std(architecture: TransformerArchitecture) -> float:
+    """Of the matrices that write to the residual stream."""
+    return GPT2_INIT_STD / (1.0 if architecture.init == "normal" else math.sqrt(2 * architecture.n_layers))
+
+
+def _norm(name: str, architecture: TransformerArchitecture) -> tuple[Parameter, ...]:
+    gain = vector(f"{name}.w", (architecture.d_model,), Constant(1.0))
+    return (gain,) if architecture.norm == "rms_norm" else (gain, vector(f"{name}.b", (architecture.d_model,)))

@@ -17,32 +17,39 @@ def transformer_products(architecture: TransformerArchitecture, size: BatchSize)
     values.
     """
     *inputs, last_input = [size.n_entries, *[size.n_rows] * (architecture.n_layers - 1)]
-    blocks = [_block(architecture.d_model, n, n, size.n_rows, size.n_prefix_tokens) for n in inputs]
-    last = (
-        _block(architecture.d_model, last_input, size.n_scored, size.n_scored, size.n_scored_tokens),
-        _last_block_through_keys(architecture, size),
-    )
+    blocks = [_block(architecture, n, n, size.n_rows, size.n_prefix_tokens) for n in inputs]
+    last = [_block(architecture, last_input, size.n_scored, size.n_scored, size.n_scored_tokens)]
+    # The rotation of a key stands between W_K and its query.
+    if architecture.positions != "rotary":
+        last.append(_last_block_through_keys(architecture, size))
     cheaper = min(last, key=lambda stages: sum(stage.multiplications for stage in stages))
     return (*(stage for block in blocks for stage in block), *cheaper, NORM)
 
 
-def _block(d_model: int, n_keys: int, n_queries: int, n_out: int, n_pairs: int) -> tuple[Stage, ...]:
-    square = d_model**2
+def _block(
+    architecture: TransformerArchitecture, n_keys: int, n_queries: int, n_out: int, n_pairs: int
+) -> tuple[Stage, ...]:
+    d_model, square = architecture.d_model, architecture.d_model**2
+    if architecture.mixes_at_random:
+        return (NORM, Stage({"ov": n_keys * square}, n_pairs * d_model), *_after_heads(architecture, n_out))
     qkv = {"qk": (n_queries + n_keys) * square, "ov": n_keys * square}
-    return (NORM, Stage(qkv, 2 * n_pairs * d_model), *_after_heads(n_out, square))
+    return (NORM, Stage(qkv, 2 * n_pairs * d_model), *_after_heads(architecture, n_out))
 
 
 def _last_block_through_keys(architecture: TransformerArchitecture, size: BatchSize) -> tuple[Stage, ...]:
     square = architecture.d_model**2
-    n_pairs = size.n_scored_tokens * architecture.n_heads
+    n_mixed = size.n_scored_tokens * architecture.n_heads * architecture.d_model
+    queries = Stage({"qk": 2 * size.n_scored * square}, 2 * n_mixed)
     return (
         NORM,
-        Stage({"qk": 2 * size.n_scored * square}, 2 * n_pairs * architecture.d_model),
+        Stage({}, n_mixed) if architecture.mixes_at_random else queries,
         Stage({"ov": size.n_scored * square}),
-        *_after_heads(size.n_scored, square),
+        *_after_heads(architecture, size.n_scored),
     )
 
 
-def _after_heads(n_rows: int, square: int) -> tuple[Stage, ...]:
-    mlp = Stage({"mlp": MLP_EXPANSION * n_rows * square})
-    return (Stage({"ov": n_rows * square}), NORM, mlp, mlp)
+def _after_heads(architecture: TransformerArchitecture, n_rows: int) -> tuple[Stage, ...]:
+    square = architecture.d_model**2
+    mlp = MLP_EXPANSION * n_rows * square
+    mlp_in = Stage({"mlp": 2 * mlp if architecture.mlp == "gated" else mlp})
+    return (Stage({"ov": n_rows * square}), NORM, mlp_in, Stage({"mlp": mlp}))

@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from rtinterp.models.hooked_model import HookedModel
 
 
+LABELS = {
+    "softmax": "transformer",
+    "prefix_sum": "linearised transformer",
+    "random_mixing": "transformer with random mixing",
+    "random_mixing_with_sink": "transformer with random mixing and a sink",
+}
+
+
 @strict
 class ModelSpec(TransformerArchitecture, Body):
     __doc__ = TransformerArchitecture.__doc__
@@ -32,10 +40,10 @@ class ModelSpec(TransformerArchitecture, Body):
 
     @property
     def label(self) -> str:
-        return "transformer" if self.attention == "softmax" else "linearised transformer"
+        return LABELS[self.attention]
 
     def parameters(self, d_vocab: int, n_ctx: int, d_vocab_out: int | None = None) -> tuple[Parameter, ...]:
-        return (*embedding_parameters(self, d_vocab, n_ctx, d_vocab_out or d_vocab), *body_parameters(self))
+        return (*embedding_parameters(self, d_vocab, n_ctx, d_vocab_out or d_vocab), *body_parameters(self, n_ctx))
 
     def stack(
         self,
@@ -50,6 +58,14 @@ class ModelSpec(TransformerArchitecture, Body):
 
         return hooked_transformer(task, self, tensors, device)
 
+    def check_can_read(self, sequence_length: int) -> None:
+        """Raise ValueError if sequences are longer than what random mixing is drawn for."""
+        if self.mixing_length is not None and sequence_length > self.mixing_length:
+            raise ValueError(
+                f"mixing_length={self.mixing_length} is less than the {sequence_length} positions of the task's "
+                f"sequences; use {sequence_length} or more, or leave it out"
+            )
+
     @property
     def widest_row(self) -> int:
         return self.d_mlp
@@ -62,7 +78,7 @@ class ModelSpec(TransformerArchitecture, Body):
         return transformer_products(self, size)
 
     def gpt2_config(self) -> dict[str, object] | None:
-        if self.attention != "softmax":
+        if not self.has_gpt2_blocks:
             return None
         return {
             "n_embd": self.d_model,

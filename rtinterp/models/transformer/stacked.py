@@ -11,34 +11,36 @@ import dataclasses
 from collections.abc import Mapping, Set
 
 import torch
-import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rtinterp.models.layers import Affine, LayerNorm, take_rows
 from rtinterp.models.prefixes import Prefixes
 from rtinterp.models.transformer.architecture import TransformerArchitecture
-from rtinterp.models.transformer.attention import Attention
+from rtinterp.models.transformer.layout import Heads, Layout
+from rtinterp.models.transformer.mlp import GatedHidden, PlainHidden
+from rtinterp.models.transformer.multipliers import Multipliers
+from rtinterp.models.transformer.norms import RMSNorm
+from rtinterp.models.transformer.residual import ScaledSkip
 
 
 @dataclasses.dataclass(frozen=True)
 class Block:
     """One transformer block."""
 
-    ln1: LayerNorm
-    attention: Attention
-    attn_out: Affine
-    ln2: LayerNorm
-    mlp_in: Affine
-    mlp_out: Affine
+    ln1: LayerNorm | RMSNorm
+    attention: Heads
+    attn_out: Affine | ScaledSkip
+    ln2: LayerNorm | RMSNorm
+    mlp_hidden: PlainHidden | GatedHidden
+    mlp_out: Affine | ScaledSkip
 
     def finish(
         self, x: Float[Tensor, "model row d_model"], z: Float[Tensor, "model row d_model"]
     ) -> Float[Tensor, "model row d_model"]:
         """The residual stream at the end of the block, from the mixed values ``z`` of all heads."""
         x = self.attn_out.added_to(x, z)
-        return self.mlp_out.added_to(x, F.gelu(self.mlp_in(self.ln2(x)), approximate="tanh"))
+        return self.mlp_out.added_to(x, self.mlp_hidden(self.ln2(x)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,14 +48,14 @@ class StackedTransformer:
     """The blocks of M models, laid out for batched matrix multiplication; norms are float32."""
 
     blocks: tuple[Block, ...]
-    ln_final: LayerNorm
+    ln_final: LayerNorm | RMSNorm
 
     def shared(self, x: Float[Tensor, "model entry d_model"]) -> list[Float[Tensor, "model entry columns"]]:
         """What entries share: their embedding and, unless the first block is the last, its queries, keys, values."""
         if len(self.blocks) == 1:
             return [x]
         first = self.blocks[0]
-        return [x, first.attention.qkv(first.ln1(x)).float()]
+        return [x, first.attention.project(first.ln1(x)).float()]
 
     def scored_residual(
         self,
@@ -65,10 +67,10 @@ class StackedTransformer:
         x = take_rows(shared[0], prefixes.entries)
         for layer, block in enumerate(self.blocks[:-1]):
             if layer == 0:
-                qkv, source_at = shared[1], prefixes.entry_at
+                projected, source_at = shared[1], prefixes.entry_at
             else:
-                qkv, source_at = block.attention.qkv(block.ln1(x)), prefixes.row_at
-            x = block.finish(x, block.attention.at_every_prefix(qkv, source_at, prefixes.occurrence))
+                projected, source_at = block.attention.project(block.ln1(x)), prefixes.row_at
+            x = block.finish(x, block.attention.at_every_prefix(projected, source_at, prefixes.occurrence))
         last = self.blocks[-1]
         z = last.attention.at_scored(last.ln1(x), prefixes, scored_positions)
         scored_rows = prefixes.row_at.gather(-1, scored_positions).flatten(1)
@@ -88,28 +90,19 @@ def stack_transformers(
         dtype: of the blocks' matrix products. Norms and softmax stay float32.
     """
 
-    def row(*names: str, identity: float = 0.0) -> Float[Tensor, "model 1 columns"] | None:
-        flat = torch.cat([tensors[name].flatten(1) for name in names], -1).unsqueeze(1)
-        return None if frozen >= set(names) and bool((flat == identity).all()) else flat
-
-    def norm(name: str) -> LayerNorm:
-        return LayerNorm(row(f"{name}.w", identity=1.0), row(f"{name}.b"))
-
-    def affine(weight: Float[Tensor, "model d_in d_out"], bias: Float[Tensor, "model 1 d_out"] | None) -> Affine:
-        return Affine(weight, bias).to(dtype).as_convolution()
+    layout = Layout(architecture, tensors, frozen, dtype)
 
     def block(prefix: str) -> Block:
         attn, mlp = f"{prefix}.attn", f"{prefix}.mlp"
-        qkv_weight = [rearrange(tensors[f"{attn}.W_{x}"], "model head d h -> model d (head h)") for x in "QKV"]
-        qkv = affine(torch.cat(qkv_weight, -1), row(*(f"{attn}.b_{x}" for x in "QKV")))
         return Block(
-            ln1=norm(f"{prefix}.ln1"),
-            attention=Attention(architecture, qkv),
-            attn_out=affine(tensors[f"{attn}.W_O"].flatten(1, 2), row(f"{attn}.b_O")),
-            ln2=norm(f"{prefix}.ln2"),
-            mlp_in=affine(tensors[f"{mlp}.W_in"], row(f"{mlp}.b_in")),
-            mlp_out=affine(tensors[f"{mlp}.W_out"], row(f"{mlp}.b_out")),
+            ln1=layout.norm(f"{prefix}.ln1"),
+            attention=layout.heads(attn),
+            attn_out=layout.attn_out(attn),
+            ln2=layout.norm(f"{prefix}.ln2"),
+            mlp_hidden=layout.mlp_hidden(mlp),
+            mlp_out=layout.mlp_out(mlp),
         )
 
     blocks = tuple(block(f"blocks.{layer}") for layer in range(architecture.n_layers))
-    return StackedTransformer(blocks, norm("ln_final"))
+    # The unembedding's factor is on what it reads.
+    return StackedTransformer(blocks, layout.norm("ln_final", Multipliers.of(architecture).usual))
