@@ -30,8 +30,8 @@ WHEN_ABSENT: dict[str, object] = {
 class TransformerArchitecture:
     """A pre-LayerNorm GPT-2 with learned positions, gelu_new, no dropout and an untied unembedding (paper section 3).
 
-    The fields after ``positions`` make other transformers of it, each on its own: those of Dong, Noci, Khodak and Li
-    (2025), of which ``rtinterp.models.transformer.presets`` has the whole.
+    The fields after positions make other transformers of it, each on its own, up to those of Dong, Noci, Khodak and Li
+    (2025); presets.py beside this has them whole.
 
     Attributes:
         d_model: width of the residual stream; a multiple of n_heads.
@@ -55,7 +55,7 @@ class TransformerArchitecture:
         width_multipliers: multiply what values, attention outputs, the MLP's inner maps and the unembedding give by
             sqrt(512 / d_model), and what the MLP writes by sqrt(1 / (4 d_model)).
         mixing_length: positions that random mixing is drawn for, which no sequence may exceed; the more, the smaller
-            its entries. None takes the task's ``n_ctx``.
+            its entries. None takes as many as the positional embedding has rows.
 
     Raises:
         ValueError: a value is out of range, d_model is not a multiple of n_heads, or two fields exclude each other.
