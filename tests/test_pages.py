@@ -139,12 +139,13 @@ def test_the_readme_is_short() -> None:
     assert len(text_of("README.md").split()) < MOST_WORDS_OF_README
 
 
-def test_the_readme_says_at_what_scale_each_figure_ships() -> None:
-    rows = re.findall(r"^\| \[.*?\]\((\S+)/(\w+)\.png\) `(\w+)` \|.*\| (.*?) \|$", text_of("README.md"), re.MULTILINE)
+def test_the_page_of_figures_says_at_what_scale_each_ships() -> None:
+    page = text_of("figures/README.md")
+    rows = re.findall(r"^\| \[.*?\]\((\S+)/(\w+)\.png\) `(\w+)` \|.*\| (.*?) \|$", page, re.MULTILINE)
     assert {row[2] for row in rows} == {name for paper in PAPERS.values() for name in paper.figures}
     for folder, picture, name, standing in rows:
         assert picture == name
-        table = pl.read_csv(ROOT / folder / "data" / f"{name}.csv", infer_schema_length=None)
+        table = pl.read_csv(ROOT / "figures" / folder / "data" / f"{name}.csv", infer_schema_length=None)
         if "scale" not in table.columns:
             assert standing == "the paper's sizes"
             continue
