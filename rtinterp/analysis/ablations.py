@@ -17,6 +17,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rtinterp.analysis.interventions import means_by_role
+from rtinterp.analysis.layer_parts import factors_of
+from rtinterp.models.transformer.multipliers import times
 
 if TYPE_CHECKING:
     from rtinterp.models.hooked_model import HookedModel
@@ -145,4 +147,5 @@ def head_writes(
     model: Any, layer: int, z: Float[Tensor, "batch pos head d_head"]
 ) -> Float[Tensor, "batch pos head d_model"]:
     """Compute what each head of a layer writes of what it has gathered, without the common bias b_O."""
-    return torch.einsum("bphd,hdm->bphm", z, model.blocks[layer].attn.W_O)
+    writes = torch.einsum("bphd,hdm->bphm", z, model.blocks[layer].attn.W_O)
+    return times(factors_of(model, layer).attn_out, writes)

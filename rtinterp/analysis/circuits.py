@@ -22,8 +22,9 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from rtinterp.analysis.ablations import Ablation, head_writes, nodes_of
-from rtinterp.analysis.layer_parts import after_mlp, gathered, logits_of
+from rtinterp.analysis.layer_parts import after_mlp, factors_of, gathered, kept, logits_of
 from rtinterp.analysis.predictions import ACTIVATIONS_PER_PASS, is_right
+from rtinterp.models.transformer.multipliers import times
 from rtinterp.tasks import Batch
 
 if TYPE_CHECKING:
@@ -90,20 +91,21 @@ def _subsets(
     first = layer * (model.cfg.n_heads + 1)
     is_last = layer == model.cfg.n_layers - 1
     writes = head_writes(model, layer, gathered(model, layer, residual)).movedim(2, 0)
-    residual = residual + model.blocks[layer].attn.b_O
+    bias = times(factors_of(model, layer).attn_out, model.blocks[layer].attn.b_O)
+    residual = kept(model, layer, residual) + bias
     if is_last:
         heads, mlp, writes, residual = heads[:, scored], mlp[scored], writes[:, scored], residual[scored]
     mids = _sums(residual + heads.sum(0), writes - heads)
     if is_last:
         stacked = torch.stack(mids)
-        posts = torch.cat([stacked + mlp, after_mlp(model, layer, stacked)])
+        posts = torch.cat([kept(model, layer, stacked) + mlp, after_mlp(model, layer, stacked)])
         yield torch.arange(len(posts)) << first, logits_of(model, posts)
         return
     after = ablated[model.cfg.n_heads + 1 :]
     for has_mlp in (False, True):
         for of_heads, mid in enumerate(mids):
             bits = (of_heads | has_mlp << model.cfg.n_heads) << first
-            post = after_mlp(model, layer, mid) if has_mlp else mid + mlp
+            post = after_mlp(model, layer, mid) if has_mlp else kept(model, layer, mid) + mlp
             for subsets, logits in _subsets(model, layer + 1, post, after, scored):
                 yield subsets | bits, logits
 

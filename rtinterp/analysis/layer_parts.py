@@ -8,6 +8,8 @@ from typing import Any
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from rtinterp.models.transformer.multipliers import NO_FACTORS, Factors, times
+
 
 class _EnoughError(Exception):
     """Ends a forward pass that is not needed any further."""
@@ -32,7 +34,38 @@ def gathered(
 def after_mlp(model: Any, layer: int, resid_mid: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
     """Add to a residual stream what the MLP of a layer makes of it."""
     block = model.blocks[layer]
-    return resid_mid + block.mlp(block.ln2(resid_mid))
+    return kept(model, layer, resid_mid) + block.mlp(block.ln2(resid_mid))
+
+
+def after_heads(
+    model: Any,
+    layer: int,
+    resid_pre: Float[Tensor, "*batch d_model"],
+    z: Float[Tensor, "*batch head d_head"],
+) -> Float[Tensor, "*batch d_model"]:
+    """Add to a residual stream what the heads of a layer write of what they gathered."""
+    attention, factor = model.blocks[layer].attn, factors_of(model, layer).attn_out
+    written = z.flatten(-2) @ attention.W_O.flatten(0, 1) + attention.b_O
+    return kept(model, layer, resid_pre) + times(factor, written)
+
+
+def kept(model: Any, layer: int, residual: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+    """What is left of a residual stream when a part of the layer adds to it: all of it, unless the body scales it."""
+    return times(factors_of(model, layer).skip, residual)
+
+
+def factors_of(model: Any, layer: int) -> Factors:
+    """The fixed factors in a block; GPT-2's has none."""
+    return getattr(model.blocks[layer], "factors", NO_FACTORS)
+
+
+def check_adds_up(model: Any) -> None:
+    """Raise ValueError unless the last residual stream is the sum of all that was written to it."""
+    if any(factors_of(model, layer).skip != 1.0 for layer in range(model.cfg.n_layers)):
+        raise ValueError(
+            "the body scales its residual stream (skip_share), so what is written early counts less than what is "
+            "written late; pass a model without skip_share"
+        )
 
 
 def logits_of(model: Any, residual: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab_out"]:
@@ -55,6 +88,5 @@ def logits_from(
         z = gathered(model, layer, h)
         if layer == last:
             z, h = z[scored], h[scored]
-        attention = model.blocks[layer].attn
-        h = after_mlp(model, layer, h + z.flatten(-2) @ attention.W_O.flatten(0, 1) + attention.b_O)
+        h = after_mlp(model, layer, after_heads(model, layer, h, z))
     return logits_of(model, h if h.ndim == 2 else h[scored])

@@ -21,6 +21,7 @@ from torch import Tensor
 from rtinterp.analysis.ablations import Node, node_writes, nodes_of
 from rtinterp.analysis.circuits import Measure
 from rtinterp.analysis.interventions import Intervention, activations_at, intervene
+from rtinterp.analysis.layer_parts import check_adds_up
 from rtinterp.analysis.predictions import margins
 from rtinterp.tasks import Batch
 
@@ -120,10 +121,12 @@ def sender_changes(
     """Compute what every sender writes on the sources less what it writes on the tokens; the embedding is the first.
 
     Raises:
-        ValueError: tokens and sources of two shapes, or a model that is not a transformer with heads.
+        ValueError: tokens and sources of two shapes, a model that is not a transformer with heads, or one whose body
+            scales its residual stream.
     """
     if tokens.shape != sources.shape:
         raise ValueError(f"tokens have shape {list(tokens.shape)}, sources {list(sources.shape)}; pass pairs")
+    check_adds_up(model)
     site = "blocks.0.hook_resid_pre"
     embedding = activations_at(model, sources, site) - activations_at(model, tokens, site)
     return torch.cat([embedding[None], node_writes(model, sources) - node_writes(model, tokens)])

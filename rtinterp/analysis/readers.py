@@ -42,8 +42,9 @@ class Split(NamedTuple):
 def unembedding_readers(model: HookedModel) -> Float[Tensor, "d_vocab_out d_model"]:
     """List what the differences between logits read of the residual stream after the last layer, up to its norm.
 
-    The final norm takes the mean over d_model away and scales each number by its weight; what all logits share changes
-    no prediction. The norm's division by the standard deviation, which reads all of the stream, is left out.
+    A final LayerNorm takes the mean over d_model away, and any norm scales each number by its weight; what all logits
+    share changes no prediction. The norm's division by the standard deviation, which reads all of the stream, is left
+    out.
 
     Raises:
         ValueError: the model has no final layer norm of its own.
@@ -53,7 +54,8 @@ def unembedding_readers(model: HookedModel) -> Float[Tensor, "d_vocab_out d_mode
         raise ValueError("the model has no ln_final with a weight w; split by readers of your own")
     read = (norm.w[:, None] * model.W_U).detach().T.double()
     read = read - read.mean(0)
-    return (read - read.mean(1, keepdim=True)).to(model.W_U)
+    centred = read - read.mean(1, keepdim=True) if hasattr(norm, "b") else read
+    return centred.to(model.W_U)
 
 
 def split_by_readers(subspace: Subspace, readers: Float[Tensor, "reader d_model"]) -> Split:

@@ -71,6 +71,7 @@ def with_fitted_unembedding(model: HookedModel, batch: Batch, ridge: float = 1e-
         normalized = activations_at(model, part.tokens, "ln_final.hook_normalized")
         features.append(normalized[part.scored.to(normalized.device)])
     norm: Any = model.ln_final
-    read = torch.cat(features) * norm.w.detach() + norm.b.detach()
+    read = torch.cat(features) * norm.w.detach()
+    read = (read + norm.b.detach() if hasattr(norm, "b") else read) * getattr(norm, "factor", 1.0)
     weights, biases = fitted_readout(read, batch.scored_targets.to(read.device), model.W_U.shape[1], ridge)
     return with_tensors(model, {"unembed.W_U": weights, "unembed.b_U": biases})

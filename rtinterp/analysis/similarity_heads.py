@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rtinterp.analysis.ablations import head_writes
+from rtinterp.analysis.layer_parts import check_adds_up
 
 if TYPE_CHECKING:
     from rtinterp.models.hooked_model import HookedModel
@@ -47,11 +48,13 @@ def head_contributions(
     """Compute what each head adds to the outputs directly, with the final norm's scale as it is.
 
     Raises:
-        ValueError: the model is not a transformer with a final norm that only centres and scales.
+        ValueError: the model is not a transformer with a final norm that only centres and scales, or its body scales
+            the residual stream.
     """
     any_model: Any = model
-    if not hasattr(model, "ln_final") or not hasattr(any_model.ln_final, "w"):
-        raise ValueError(f"{type(model).__name__} has no final norm with weights; pass a transformer")
+    if not hasattr(model, "ln_final") or not hasattr(any_model.ln_final, "b"):
+        raise ValueError(f"{type(model).__name__} has no final LayerNorm with weights; pass a transformer that has one")
+    check_adds_up(model)
     layers = range(model.cfg.n_layers)
     names = [*(f"blocks.{layer}.attn.hook_z" for layer in layers), "ln_final.hook_scale"]
     _, cache = model.run_with_cache(tokens, names_filter=names)

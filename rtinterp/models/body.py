@@ -90,8 +90,8 @@ class Body(abc.ABC):
     def widest_place(self, sequence_length: int) -> int:
         """Elements of the widest activation of a position in a sequence."""
 
-    def check_can_read(self, sequence_length: int) -> None:  # noqa: B027  (most bodies read sequences of any length)
-        """Raise ValueError if the body cannot read sequences of so many positions; by default it can."""
+    def check_can_read(self, task: Task) -> None:  # noqa: B027  (most bodies read all sequences)
+        """Raise ValueError if the body cannot read sequences as long as the task's; by default it can."""
 
     def products(self, size: BatchSize) -> tuple[Stage, ...]:
         """The matrix products of a forward pass in order; every matrix once for each place if not said otherwise."""

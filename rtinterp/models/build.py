@@ -30,7 +30,7 @@ def build_model(task: Task, body: Body, seed: int, device: str = "cpu") -> Hooke
         MemoryError: its parameters need more memory than this machine has.
     """
     check_can_be_listed(body)
-    body.check_can_read(task.sequence_length)
+    body.check_can_read(task)
     return hooked_model(task, body, body.initial_tensors(task.d_vocab, task.n_ctx, seed, task.d_vocab_out), device)
 
 

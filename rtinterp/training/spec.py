@@ -131,7 +131,7 @@ class RunSpec:
 
     @model_validator(mode="after")
     def _something_trains(self) -> RunSpec:
-        self.model.check_can_read(self.task.sequence_length)
+        self.model.check_can_read(self.task)
         groups = _trainable_groups(self.model)
         if parse(self.trainable, self.model.own_groups).isdisjoint(groups):
             raise ValueError(

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from rtinterp.models.layers import LAYER_NORM_EPS
 from rtinterp.models.transformer.architecture import TransformerArchitecture
-from rtinterp.models.transformer.multipliers import Multipliers
+from rtinterp.models.transformer.multipliers import Factors
 from rtinterp.models.transformer.norms import RMS_NORM_EPS
-from rtinterp.models.transformer.residual import SkipWeights
 from rtinterp.tasks import Task
 
 if TYPE_CHECKING:
@@ -78,12 +77,12 @@ def hooked_decoder(task: Task, architecture: TransformerArchitecture, device: st
             attention(cfg, architecture),
             mlp(architecture),
             functools.partial(norm, architecture=architecture),
-            SkipWeights.of(architecture),
+            Factors.of(architecture),
         )
         for _ in range(architecture.n_layers)
     )
     # The unembedding's factor is on what it reads.
-    ln_final = norm(cfg, architecture, Multipliers.of(architecture).usual)
+    ln_final = norm(cfg, architecture, Factors.of(architecture).usual)
     return HookedDecoder(cfg, blocks, ln_final).to(device)
 
 

@@ -16,10 +16,7 @@ from transformer_lens.hook_points import HookPoint
 
 from rtinterp.models.hooked_embedding import zeros
 from rtinterp.models.transformer.activations import Activation, gelu_new
-from rtinterp.models.transformer.multipliers import Multipliers, times
-from rtinterp.models.transformer.residual import SkipWeights
-
-NO_MULTIPLIERS, SUM = Multipliers(), SkipWeights()
+from rtinterp.models.transformer.multipliers import NO_FACTORS, Factors, times
 
 
 class HookedLayerNorm(nn.Module):
@@ -40,7 +37,7 @@ class HookedLayerNorm(nn.Module):
 class HookedAttention(nn.Module):
     """Softmax attention. Subclasses have another ``pattern``."""
 
-    def __init__(self, cfg: TransformerBridgeConfig, factors: Multipliers = NO_MULTIPLIERS) -> None:
+    def __init__(self, cfg: TransformerBridgeConfig, factors: Factors = NO_FACTORS) -> None:
         super().__init__()
         self.cfg, self.factors = cfg, factors
         read, biases = (cfg.n_heads, cfg.d_model, cfg.d_head), (cfg.n_heads, cfg.d_head)
@@ -76,7 +73,7 @@ class HookedAttention(nn.Module):
         if past_kv_cache_entry is not None:
             k, v = past_kv_cache_entry.append(k, v)
         z = torch.einsum("bhqk,bkhd->bqhd", self.pattern(q, k, visible), v)
-        return written_by(self, z, self.factors.usual)
+        return written_by(self, z)
 
     def pattern(
         self,
@@ -115,7 +112,7 @@ class HookedMLP(nn.Module):
         d_model: int,
         d_mlp: int,
         activation: Activation = gelu_new,
-        factors: Multipliers = NO_MULTIPLIERS,
+        factors: Factors = NO_FACTORS,
     ) -> None:
         super().__init__()
         self.activation, self.factors = activation, factors
@@ -135,7 +132,7 @@ class HookedBlock(nn.Module):
         attn: called as HookedAttention is.
         mlp: maps the normalised residual stream to what is added to it.
         norm: makes a norm from the configuration.
-        weights: of the residual stream and of what is added to it, which ``hook_attn_out`` and ``hook_mlp_out`` have.
+        factors: of the residual stream; what attention and MLP give has theirs already.
     """
 
     #: TransformerLens 4's logit lens asks for it: ``hook_resid_post`` is what the next layer or ``ln_final`` reads.
@@ -147,10 +144,10 @@ class HookedBlock(nn.Module):
         attn: nn.Module,
         mlp: nn.Module,
         norm: Callable[[TransformerBridgeConfig], nn.Module] = HookedLayerNorm,
-        weights: SkipWeights = SUM,
+        factors: Factors = NO_FACTORS,
     ) -> None:
         super().__init__()
-        self.cfg, self.weights = cfg, weights
+        self.cfg, self.factors = cfg, factors
         self.ln1, self.ln2, self.attn, self.mlp = norm(cfg), norm(cfg), attn, mlp
         self.hook_attn_in, self.hook_q_input, self.hook_k_input = HookPoint(), HookPoint(), HookPoint()
         self.hook_v_input, self.hook_mlp_in = HookPoint(), HookPoint()
@@ -161,9 +158,8 @@ class HookedBlock(nn.Module):
     def is_gpt2(self) -> bool:
         """Whether the block computes what GPT-2's does."""
         parts = (type(self.attn), type(self.mlp), type(self.ln1), type(self.ln2))
-        if parts != (HookedAttention, HookedMLP, HookedLayerNorm, HookedLayerNorm) or self.weights != SUM:
-            return False
-        return bool(self.mlp.activation is gelu_new and self.mlp.factors == self.attn.factors == NO_MULTIPLIERS)
+        is_gpt2 = parts == (HookedAttention, HookedMLP, HookedLayerNorm, HookedLayerNorm)
+        return is_gpt2 and self.factors == NO_FACTORS and self.mlp.activation is gelu_new
 
     def forward(
         self,
@@ -173,12 +169,10 @@ class HookedBlock(nn.Module):
     ) -> Float[Tensor, "batch pos d_model"]:
         resid_pre = self.hook_resid_pre(resid_pre)
         inputs = (self.ln1(x) for x in self._attention_inputs(resid_pre))
-        skip, branch = self.weights.skip, self.weights.branch
-        attn_out = self.hook_attn_out(times(branch, self.attn(*inputs, visible, past_kv_cache_entry)))
-        resid_mid = self.hook_resid_mid(times(skip, resid_pre) + attn_out)
+        attn_out = self.hook_attn_out(self.attn(*inputs, visible, past_kv_cache_entry))
+        resid_mid = self.hook_resid_mid(times(self.factors.skip, resid_pre) + attn_out)
         mlp_in = self.hook_mlp_in(resid_mid.clone()) if self.cfg.use_hook_mlp_in else resid_mid
-        mlp_out = self.hook_mlp_out(times(branch, self.mlp(self.ln2(mlp_in))))
-        return self.hook_resid_post(times(skip, resid_mid) + mlp_out)
+        return self.hook_resid_post(times(self.factors.skip, resid_mid) + self.hook_mlp_out(self.mlp(self.ln2(mlp_in))))
 
     def _attention_inputs(
         self, resid_pre: Float[Tensor, "batch pos d_model"]
@@ -200,11 +194,9 @@ def to_heads(
     return torch.einsum("bpm,hmd->bphd" if x.ndim == 3 else "bphm,hmd->bphd", x, weight)
 
 
-def written_by(
-    attn: Any, z: Float[Tensor, "batch pos head d_head"], factor: float
-) -> Float[Tensor, "batch pos d_model"]:
-    """What heads write to the residual stream from their mixed values, which ``hook_z`` of the module gets."""
-    z = attn.hook_z(z)
+def written_by(attn: Any, z: Float[Tensor, "batch pos head d_head"]) -> Float[Tensor, "batch pos d_model"]:
+    """What heads add to the residual stream from their mixed values, which ``hook_z`` of the module gets."""
+    z, factor = attn.hook_z(z), attn.factors.attn_out
     if attn.cfg.use_attn_result:
         result = attn.hook_result(times(factor, torch.einsum("bphd,hdm->bphm", z, attn.W_O)))
         return result.sum(2) + times(factor, attn.b_O)

@@ -9,12 +9,12 @@ from rtinterp.models.transformer.activations import activation_of
 from rtinterp.models.transformer.architecture import TransformerArchitecture
 from rtinterp.models.transformer.hooked_block import HookedAttention, HookedLayerNorm, HookedMLP, PrefixSumAttention
 from rtinterp.models.transformer.hooked_variants import HookedGatedMLP, HookedRMSNorm, MixingAttention, RotaryAttention
-from rtinterp.models.transformer.multipliers import Multipliers
+from rtinterp.models.transformer.multipliers import Factors
 
 
 def attention(cfg: TransformerBridgeConfig, architecture: TransformerArchitecture) -> nn.Module:
     """The heads of a block."""
-    factors = Multipliers.of(architecture)
+    factors = Factors.of(architecture)
     if architecture.mixes_at_random:
         return MixingAttention(cfg, factors, architecture.mixing_length or cfg.n_ctx)
     if architecture.attention == "prefix_sum":
@@ -26,7 +26,7 @@ def attention(cfg: TransformerBridgeConfig, architecture: TransformerArchitectur
 def mlp(architecture: TransformerArchitecture) -> nn.Module:
     """The MLP of a block."""
     kind = HookedMLP if architecture.mlp == "plain" else HookedGatedMLP
-    return kind(architecture.d_model, architecture.d_mlp, activation_of(architecture), Multipliers.of(architecture))
+    return kind(architecture.d_model, architecture.d_mlp, activation_of(architecture), Factors.of(architecture))
 
 
 def norm(cfg: TransformerBridgeConfig, architecture: TransformerArchitecture, factor: float = 1.0) -> nn.Module:

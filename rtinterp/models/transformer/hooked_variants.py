@@ -13,7 +13,7 @@ from transformer_lens.hook_points import HookPoint
 from rtinterp.models.hooked_embedding import zeros
 from rtinterp.models.transformer.activations import Activation
 from rtinterp.models.transformer.hooked_block import HookedAttention, to_heads, written_by
-from rtinterp.models.transformer.multipliers import Multipliers, times
+from rtinterp.models.transformer.multipliers import Factors, times
 from rtinterp.models.transformer.rotary import rotated
 
 
@@ -37,7 +37,7 @@ class RotaryAttention(HookedAttention):
     Positions count from the first key. Scores depend on distances alone, so padding to the left makes no difference.
     """
 
-    def __init__(self, cfg: TransformerBridgeConfig, factors: Multipliers) -> None:
+    def __init__(self, cfg: TransformerBridgeConfig, factors: Factors) -> None:
         super().__init__(cfg, factors)
         self.hook_rot_q, self.hook_rot_k = HookPoint(), HookPoint()
 
@@ -61,7 +61,7 @@ class MixingAttention(nn.Module):
     ``hook_pattern`` has it for each sequence, and what is written there changes the run.
     """
 
-    def __init__(self, cfg: TransformerBridgeConfig, factors: Multipliers, length: int) -> None:
+    def __init__(self, cfg: TransformerBridgeConfig, factors: Factors, length: int) -> None:
         super().__init__()
         self.cfg, self.factors = cfg, factors
         self.mixing = zeros(cfg.n_heads, length, length)
@@ -96,13 +96,13 @@ class MixingAttention(nn.Module):
             raise ValueError(f"sequences of {n_keys} positions are longer than the {length} of random mixing; cut them")
         rows = self.mixing[:, n_keys - n_queries : n_keys, :n_keys]
         pattern = self.hook_pattern((rows * visible).expand(len(v), -1, -1, -1).clone())
-        return written_by(self, torch.einsum("bhqk,bkhd->bqhd", pattern, v), self.factors.usual)
+        return written_by(self, torch.einsum("bhqk,bkhd->bqhd", pattern, v))
 
 
 class HookedGatedMLP(nn.Module):
     """A map times the activation of another, the gate; ``hook_pre`` is before that, ``hook_pre_linear`` the first."""
 
-    def __init__(self, d_model: int, d_mlp: int, activation: Activation, factors: Multipliers) -> None:
+    def __init__(self, d_model: int, d_mlp: int, activation: Activation, factors: Factors) -> None:
         super().__init__()
         self.activation, self.factors = activation, factors
         self.W_gate, self.b_gate = zeros(d_model, d_mlp), zeros(d_mlp)

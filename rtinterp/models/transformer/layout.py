@@ -18,9 +18,9 @@ from rtinterp.models.transformer.architecture import TransformerArchitecture
 from rtinterp.models.transformer.attention import Attention
 from rtinterp.models.transformer.mixing_attention import MixingAttention
 from rtinterp.models.transformer.mlp import GatedHidden, PlainHidden
-from rtinterp.models.transformer.multipliers import Multipliers, times
+from rtinterp.models.transformer.multipliers import Factors, times
 from rtinterp.models.transformer.norms import RMSNorm
-from rtinterp.models.transformer.residual import ScaledSkip, SkipWeights
+from rtinterp.models.transformer.residual import ScaledSkip
 
 
 class Heads(Protocol):
@@ -69,7 +69,7 @@ class Layout:
     def heads(self, attn: str) -> Heads:
         """The heads up to, not including, W_O."""
         names = "V" if self.architecture.mixes_at_random else "QKV"
-        value_factor = Multipliers.of(self.architecture).usual
+        value_factor = Factors.of(self.architecture).usual
         weights = [rearrange(self.tensors[f"{attn}.W_{x}"], "model head d h -> model d (head h)") for x in names]
         bias = self._row(*(f"{attn}.b_{x}" for x in names))
         weight = torch.cat([*weights[:-1], times(value_factor, weights[-1])], -1)
@@ -84,11 +84,11 @@ class Layout:
     def attn_out(self, attn: str) -> Affine | ScaledSkip:
         """The map from mixed values to the residual stream."""
         weight, bias = self.tensors[f"{attn}.W_O"].flatten(1, 2), self._row(f"{attn}.b_O")
-        return self._to_residual(weight, bias, Multipliers.of(self.architecture).usual)
+        return self._to_residual(weight, bias, Factors.of(self.architecture).attn_out)
 
     def mlp_hidden(self, mlp: str) -> PlainHidden | GatedHidden:
         """The MLP's hidden layer."""
-        factor, activation = Multipliers.of(self.architecture).usual, activation_of(self.architecture)
+        factor, activation = Factors.of(self.architecture).usual, activation_of(self.architecture)
         if self.architecture.mlp == "plain":
             return PlainHidden(self._scaled(self.tensors[f"{mlp}.W_in"], self._row(f"{mlp}.b_in"), factor), activation)
         weight = torch.cat([self.tensors[f"{mlp}.W_gate"], self.tensors[f"{mlp}.W_in"]], -1)
@@ -98,14 +98,13 @@ class Layout:
     def mlp_out(self, mlp: str) -> Affine | ScaledSkip:
         """The map from the hidden layer to the residual stream."""
         weight, bias = self.tensors[f"{mlp}.W_out"], self._row(f"{mlp}.b_out")
-        return self._to_residual(weight, bias, Multipliers.of(self.architecture).mlp_out)
+        return self._to_residual(weight, bias, Factors.of(self.architecture).mlp_out)
 
     def _to_residual(
         self, weight: Float[Tensor, "model d_in d_out"], bias: Float[Tensor, "model 1 d_out"] | None, factor: float
     ) -> Affine | ScaledSkip:
-        weights = SkipWeights.of(self.architecture)
-        out = self._scaled(weight, bias, factor * weights.branch)
-        return out if self.architecture.skip_share is None else ScaledSkip(out, weights.skip)
+        out, skip = self._scaled(weight, bias, factor), Factors.of(self.architecture).skip
+        return out if skip == 1.0 else ScaledSkip(out, skip)
 
     def _scaled(
         self, weight: Float[Tensor, "model d_in d_out"], bias: Float[Tensor, "model 1 d_out"] | None, factor: float

@@ -58,12 +58,12 @@ class ModelSpec(TransformerArchitecture, Body):
 
         return hooked_transformer(task, self, tensors, device)
 
-    def check_can_read(self, sequence_length: int) -> None:
-        """Raise ValueError if sequences are longer than what random mixing is drawn for."""
-        if self.mixing_length is not None and sequence_length > self.mixing_length:
+    def check_can_read(self, task: Task) -> None:
+        """Raise ValueError if the task's sequences are longer than what random mixing is drawn for."""
+        if self.mixing_length is not None and task.sequence_length > self.mixing_length:
             raise ValueError(
-                f"mixing_length={self.mixing_length} is less than the {sequence_length} positions of the task's "
-                f"sequences; use {sequence_length} or more, or leave it out"
+                f"mixing_length={self.mixing_length} is less than the {task.sequence_length} positions of the task's "
+                f"sequences; use {task.sequence_length} or more, or leave it out"
             )
 
     @property

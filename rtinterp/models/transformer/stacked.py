@@ -19,7 +19,7 @@ from rtinterp.models.prefixes import Prefixes
 from rtinterp.models.transformer.architecture import TransformerArchitecture
 from rtinterp.models.transformer.layout import Heads, Layout
 from rtinterp.models.transformer.mlp import GatedHidden, PlainHidden
-from rtinterp.models.transformer.multipliers import Multipliers
+from rtinterp.models.transformer.multipliers import Factors
 from rtinterp.models.transformer.norms import RMSNorm
 from rtinterp.models.transformer.residual import ScaledSkip
 
@@ -105,4 +105,4 @@ def stack_transformers(
 
     blocks = tuple(block(f"blocks.{layer}") for layer in range(architecture.n_layers))
     # The unembedding's factor is on what it reads.
-    return StackedTransformer(blocks, layout.norm("ln_final", Multipliers.of(architecture).usual))
+    return StackedTransformer(blocks, layout.norm("ln_final", Factors.of(architecture).usual))
