@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 import torch
 
+from rtinterp.analysis import correct_logits, distance_irrelevance, gradient_symmetricity
 from rtinterp.papers.mechanism import PAPER
 from rtinterp.papers.mechanism.figure_fourier import CURVES, N_CONTROLS, PAIRS, _losses_of, compute, keys_of, plot
 from rtinterp.papers.random_transformers.scales import SCALES
@@ -71,6 +72,15 @@ def test_every_kept_step_of_every_run_has_every_curve(runs: list[Run], table: pl
         assert rows["key_frequencies"].n_unique() == 1
     assert table["sum_power"].is_between(0, 1 + 1e-9).all()
     assert (table["key_power"] <= table["sum_power"] + 1e-9).all()
+
+
+def test_clock_and_pizza_measures_are_those_of_the_model(runs: list[Run], table: pl.DataFrame) -> None:
+    run = runs[0]
+    last = of_run(table, run).filter(step=run.last_step)
+    irrelevance = distance_irrelevance(correct_logits(run.model, run.spec.task))
+    assert last["distance_irrelevance"].unique().item() == pytest.approx(irrelevance, abs=1e-5)
+    symmetricity = gradient_symmetricity(run.model, run.spec.task, torch.Generator().manual_seed(5), 2000)
+    assert last["gradient_symmetricity"].unique().item() == pytest.approx(symmetricity, abs=0.15)
 
 
 def test_the_loss_on_test_pairs_is_that_of_the_history(runs: list[Run], table: pl.DataFrame) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 import polars as pl
@@ -14,7 +14,9 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from rtinterp.analysis import (
+    distance_irrelevance,
     frequency_loss_table,
+    gradient_symmetricity,
     key_frequencies,
     logits_of_all_pairs,
     models_of,
@@ -28,9 +30,13 @@ from rtinterp.plot.look import COLOURS, axes
 from rtinterp.tasks import ModularAddition
 from rtinterp.training.run import Run
 
+if TYPE_CHECKING:
+    from rtinterp.models.hooked_model import HookedModel
+
 #: A frequency is key if it has at least this share of the variance of the trained model's logits.
 KEY_SHARE = 0.01
 N_CONTROLS, CONTROLS_SEED = 5, 0
+TRIPLES_SEED = 0
 PAIRS = {"test": "pairs never trained on", "train": "training pairs"}
 #: What is drawn: kind of logits and frequencies, name, colour and dash.
 CURVES: dict[tuple[str, str], tuple[str, str, str]] = {
@@ -48,6 +54,7 @@ def compute(runs: Sequence[Run]) -> pl.DataFrame:
 
     ``key_frequencies`` are those of the trained model, the same at all steps; ``key_power`` is the share of the logits'
     variance over pairs that they have at this step, ``sum_power`` that of all frequencies of a + b together.
+    ``gradient_symmetricity`` (of 100 triples) and ``distance_irrelevance`` are those of the model at this step.
     """
     return pl.concat(with_run_columns(run, _losses(run)) for run in runs)
 
@@ -60,10 +67,22 @@ def _losses(run: Run) -> pl.DataFrame:
     trained = logits_of_all_pairs(run.model, task)
     keys = keys_of(trained)
     named = pl.lit(" ".join(map(str, keys))).alias("key_frequencies")
-    return over_steps(
-        models_of(run),
-        lambda model: _losses_of(trained if model is run.model else logits_of_all_pairs(model, task), keys, pairs),
-    ).with_columns(named)
+
+    def measure(model: HookedModel) -> pl.DataFrame:
+        logits = trained if model is run.model else logits_of_all_pairs(model, task)
+        like = {
+            "gradient_symmetricity": gradient_symmetricity(model, task, torch.Generator().manual_seed(TRIPLES_SEED)),
+            "distance_irrelevance": distance_irrelevance(correct(logits)),
+        }
+        return _losses_of(logits, keys, pairs).with_columns(**{name: pl.lit(value) for name, value in like.items()})
+
+    return over_steps(models_of(run), measure).with_columns(named)
+
+
+def correct(logits: Float[Tensor, "a b c"]) -> Float[Tensor, "a b"]:
+    """Take the logit of the right sum of every pair."""
+    a = torch.arange(len(logits))
+    return logits.gather(2, ((a[:, None] + a) % len(a))[..., None])[..., 0]
 
 
 def keys_of(logits: Float[Tensor, "a b c"]) -> list[int]:
@@ -112,8 +131,13 @@ def plot(table: pl.DataFrame) -> go.Figure:
 
 
 def _keys(table: pl.DataFrame) -> str:
-    """``"key frequencies: 22 37 19 · 21 24"``, of every seed."""
-    return "key frequencies: " + " · ".join(map(str, table.sort("seed")["key_frequencies"].unique(maintain_order=True)))
+    """``"key frequencies: 22 37 19; 21 24 · symmetricity 0.33, irrelevance 0.85"``: of every seed, then medians."""
+    last = table.filter(pl.col("step") == pl.col("step").max()).unique("seed").sort("seed")
+    like = (last[name].median() for name in ("gradient_symmetricity", "distance_irrelevance"))
+    symmetricity, irrelevance = (f"{value:.2f}" for value in like)
+    return f"key frequencies: {'; '.join(last['key_frequencies'].cast(pl.String))}" + style.small(
+        f"symmetricity {symmetricity}, irrelevance {irrelevance}"
+    )
 
 
 def _add_panel(figure: go.Figure, table: pl.DataFrame, row: int, column: int) -> None:
