@@ -5,11 +5,11 @@
 """
 
 from rtinterp.figures.paper import Paper
-from rtinterp.papers.mechanism import figure_rank_curves
+from rtinterp.papers.mechanism import figure_rank_curves, figure_transplants
 from rtinterp.papers.mechanism.grid import EXPERIMENTS
 from rtinterp.papers.random_transformers.scales import SCALES
 
-FIGURES = {module.FIGURE.name: module.FIGURE for module in (figure_rank_curves,)}
+FIGURES = {module.FIGURE.name: module.FIGURE for module in (figure_rank_curves, figure_transplants)}
 
 PAPER = Paper(
     name="mechanism",

@@ -58,6 +58,11 @@ def subspaces(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec
     ]
 
 
+def bodies(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
+    """List wide random transformers of the four algorithmic tasks, whose embeddings change places."""
+    return [run for run in subspaces(scale, n_seeds, corpus) if run.trainable == "embeddings"]
+
+
 def rank_dial(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
     """List wide random transformers of some tasks, each followed by those whose embeddings are of given ranks."""
     runs: list[RunSpec] = []
@@ -70,6 +75,7 @@ def rank_dial(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec
 
 EXPERIMENTS: dict[str, Experiment] = {
     "subspaces": subspaces,
+    "bodies": bodies,
     "rank_dial": rank_dial,
     "frequencies": frequencies,
     "release": release,
