@@ -5,11 +5,16 @@
 """
 
 from rtinterp.figures.paper import Paper
-from rtinterp.papers.mechanism import figure_rank_curves, figure_transplants
+from rtinterp.papers.mechanism import figure_dynamics, figure_rank_curves, figure_transplants
 from rtinterp.papers.mechanism.grid import EXPERIMENTS
 from rtinterp.papers.random_transformers.scales import SCALES
 
-FIGURES = {module.FIGURE.name: module.FIGURE for module in (figure_rank_curves, figure_transplants)}
+MODULES = (
+    figure_rank_curves,
+    figure_transplants,
+    figure_dynamics,
+)
+FIGURES = {module.FIGURE.name: module.FIGURE for module in MODULES}
 
 PAPER = Paper(
     name="mechanism",
