@@ -26,6 +26,8 @@ Each kind of analysis is a module:
 - ``predictions``: how good a model's predictions are, with or without an intervention.
 - ``rank_curves``: how many directions of a site are sufficient, or necessary.
 - ``rank_thresholds``: how few directions reach a share of the accuracy, and the area under a curve.
+- ``retrieval_heads``: which heads look from values to their markers, and from the query to its value.
+- ``signal_propagation``: how far tokens keep apart on their way through the layers.
 - ``similarity_heads``: whether a head looks at terms like the present one, and with which sign it writes them.
 - ``readers``: the part of a subspace that is read, and the part that nothing reads.
 - ``readout``: an unembedding fitted anew to what a model ends with.
@@ -109,6 +111,8 @@ from rtinterp.analysis.rank_curves import least_rank, rank_curve, ranks_up_to
 from rtinterp.analysis.rank_thresholds import area, refined_curve
 from rtinterp.analysis.readers import Split, split_by_readers, unembedding_readers
 from rtinterp.analysis.readout import fitted_readout, with_fitted_unembedding
+from rtinterp.analysis.retrieval_heads import retrieval_scores
+from rtinterp.analysis.signal_propagation import propagation_table
 from rtinterp.analysis.similarity_heads import head_contributions, head_table, similarity_correlation
 from rtinterp.analysis.site_statistics import SiteStatistics, site_statistics, statistics_of_sites
 from rtinterp.analysis.stitching import Stitch, affine_stitch, orthogonal_stitch, with_tensors
@@ -213,6 +217,7 @@ __all__ = [
     "principal_angles",
     "principal_subspace",
     "project",
+    "propagation_table",
     "random_subspace",
     "rank_curve",
     "ranks_up_to",
@@ -226,6 +231,7 @@ __all__ = [
     "residual_sites",
     "residue_circles",
     "restricted_logits",
+    "retrieval_scores",
     "scored_logits",
     "sender_changes",
     "sensitive_subspace",
