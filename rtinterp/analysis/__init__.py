@@ -98,6 +98,7 @@ from rtinterp.analysis.paths import Receiver, path, path_table, receivers_of, se
 from rtinterp.analysis.predictions import (
     accuracy,
     cross_entropy,
+    divergences,
     exact_match,
     is_right,
     kl_divergence,
@@ -114,7 +115,12 @@ from rtinterp.analysis.readout import fitted_readout, with_fitted_unembedding
 from rtinterp.analysis.retrieval_heads import retrieval_scores
 from rtinterp.analysis.signal_propagation import propagation_table
 from rtinterp.analysis.similarity_heads import head_contributions, head_table, similarity_correlation
-from rtinterp.analysis.site_statistics import SiteStatistics, site_statistics, statistics_of_sites
+from rtinterp.analysis.site_statistics import (
+    SiteStatistics,
+    covariances_of_sites,
+    site_statistics,
+    statistics_of_sites,
+)
 from rtinterp.analysis.stitching import Stitch, affine_stitch, orthogonal_stitch, with_tensors
 from rtinterp.analysis.subspace_finding import (
     coordinate_subspace,
@@ -163,9 +169,11 @@ __all__ = [
     "correct_logits",
     "correct_logits_at",
     "count_rows",
+    "covariances_of_sites",
     "cross_entropy",
     "distance_irrelevance",
     "distances_travelled",
+    "divergences",
     "dominant_frequencies",
     "exact_match",
     "excluded_logits",

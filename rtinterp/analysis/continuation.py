@@ -30,6 +30,7 @@ class Continuation:
     Attributes:
         site: one of ``residual_sites(model)``.
         activations: those of the intact model at the site, up to the last scored position.
+        expected: what is expected of every scored prediction.
 
     Raises:
         ValueError: the site is another, nothing is scored, or the model is not a transformer with heads.
@@ -45,7 +46,7 @@ class Continuation:
         self.site = site
         self._model, self._tokens = model, batch.tokens[:, :n_pos]
         self._scored = batch.scored[:, :n_pos].to(model.W_E.device)
-        self._expected = batch.scored_targets.to(model.W_E.device)
+        self.expected: Tensor = batch.scored_targets.to(model.W_E.device)
         self.activations: Float[Tensor, "batch pos d_model"] = activations_at(model, self._tokens, site)
 
     def value(self, intervention: Intervention, measure: Measure = is_right) -> float:
@@ -60,7 +61,7 @@ class Continuation:
         """
         if intervention.site != self.site:
             raise ValueError(f"the intervention is at {intervention.site!r}; this goes on from {self.site!r}")
-        return measure(self.logits(intervention), self._expected).double().mean().item()
+        return measure(self.logits(intervention), self.expected).double().mean().item()
 
     @torch.no_grad()
     def logits(self, intervention: Intervention) -> Float[Tensor, "prediction d_vocab_out"]:

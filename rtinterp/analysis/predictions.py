@@ -107,7 +107,7 @@ def kl_divergence(
     n_predictions = len(_targets(batch))
     if reference.ndim != 2 or len(reference) != n_predictions:
         raise ValueError(f"reference has shape {list(reference.shape)}; pass [{n_predictions}, d_vocab_out]")
-    return _mean(_kl(*slice_) for slice_ in _predictions(model, batch, reference))
+    return _mean(divergences(*slice_) for slice_ in _predictions(model, batch, reference))
 
 
 def scored_logits(model: Model, batch: Batch) -> Float[Tensor, "prediction d_vocab_out"]:
@@ -226,9 +226,14 @@ def margins(
     return (logits.gather(1, right) - logits.scatter(1, right, -torch.inf).amax(1, keepdim=True))[:, 0]
 
 
-def _kl(
+def divergences(
     logits: Float[Tensor, "prediction d_vocab_out"], reference: Float[Tensor, "prediction d_vocab_out"]
 ) -> Float[Tensor, " prediction"]:
+    """Compute KL(reference || prediction) of every prediction, in nats, from logits or log-probabilities.
+
+    Raises:
+        ValueError: the two have different numbers of tokens.
+    """
     if reference.shape != logits.shape:
         raise ValueError(
             f"reference has {reference.shape[1]} numbers a prediction, the model predicts {logits.shape[1]}"

@@ -99,6 +99,23 @@ def statistics_of_sites(
     return {site: total.statistics(n) for site, total in totals.items()}
 
 
+@torch.no_grad()
+def covariances_of_sites(
+    model: HookedModel, batches: Iterable[Batch], sites: Sequence[str], where: Where = None
+) -> dict[str, Float64[Tensor, "d_model d_model"]]:
+    """Gather the covariance alone, without gradients, at several sites in the same passes.
+
+    Raises:
+        ValueError: as ``site_statistics``.
+    """
+    covariances = {site: StreamingCovariance(model.cfg.d_model) for site in sites}
+    for batch in batches:
+        _, cache = model.run_with_cache(batch.tokens, names_filter=list(sites))
+        for site, covariance in covariances.items():
+            covariance.update(cache[site][_positions(batch, where)].cpu())
+    return {site: covariance.covariance for site, covariance in covariances.items()}
+
+
 class _Totals:
     """What is summed up at a site."""
 

@@ -21,14 +21,16 @@ tensor([3., 0.])
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
 from rtinterp.analysis.subspaces import NEGLIGIBLE, Subspace, check_square, orthonormal
 
-#: Halvings, at most, of the interval in which the exponent of ``variance_matched_subspace`` lies: all that float64 tells.
-N_BISECTIONS = 60
+#: At most so many steps towards the exponent of ``variance_matched_subspace``; it takes about ten.
+MAX_STEPS = 100
 #: How far its share of the variance may be from the one that was asked for.
 SHARE_TOLERANCE = 1e-6
 #: Exponents beyond which directions are those of the largest, or the smallest, variance.
@@ -115,7 +117,7 @@ def variance_matched_subspace(
     """Draw ``rank`` orthonormal directions at random, in which a given share of the variance lies.
 
     They span C^(x/2) times normal vectors. For x = 0 they are uniform; the larger x, the more they lean towards the
-    principal directions, the smaller the more away from them. x is found by bisection for the vectors drawn.
+    principal directions, the smaller the more away from them. x is found for the vectors drawn.
 
     Args:
         share: of the variance of ``covariance``, in [0, 1], up to what ``rank`` directions can have.
@@ -139,17 +141,35 @@ def variance_matched_subspace(
     def share_of(exponent: float) -> float:
         return ((drawn(exponent).square() @ variances).sum() / variances.sum()).item()
 
-    low, high = -MAX_EXPONENT, MAX_EXPONENT
-    if rank == 0 or not share_of(low) <= share <= share_of(high):
-        possible = "none" if rank == 0 else f"{share_of(low):.3g} to {share_of(high):.3g}"
+    exponent = _where_zero(lambda exponent: share_of(exponent) - share) if rank else None
+    if exponent is None:
+        possible = f"{share_of(-MAX_EXPONENT):.3g} to {share_of(MAX_EXPONENT):.3g}" if rank else "none"
         raise ValueError(f"{rank} such directions can have {possible} of the variance, not {share:.3g}")
-    for _ in range(N_BISECTIONS):
-        middle = (low + high) / 2
-        found = share_of(middle)
-        low, high = (middle, high) if found < share else (low, middle)
-        if 0 <= found - share <= SHARE_TOLERANCE:
+    return Subspace((drawn(exponent) @ directions).to(centre), centre)
+
+
+def _where_zero(rising: Callable[[float], float]) -> float | None:
+    """Where a function that rises is zero, by false position (Illinois); None if not within ``MAX_EXPONENT``."""
+    near, at_near = 0.0, rising(0.0)
+    far = -1.0 if at_near > 0 else 1.0
+    at_far = rising(far)
+    while at_far * at_near > 0:
+        if abs(far) >= MAX_EXPONENT:
+            return None
+        near, at_near = far, at_far
+        far *= 2
+        at_far = rising(far)
+    for _ in range(MAX_STEPS):
+        if abs(at_far) <= SHARE_TOLERANCE:
             break
-    return Subspace((drawn(high) @ directions).to(centre), centre)
+        new = far - at_far * (far - near) / (at_far - at_near)
+        at_new = rising(new)
+        if at_new * at_far <= 0:
+            near, at_near = far, at_far
+        else:
+            at_near /= 2
+        far, at_far = new, at_new
+    return far
 
 
 def _principal(

@@ -75,6 +75,11 @@ class Subspace:
 
     def to(self, like: Tensor) -> Subspace:
         """The same subspace on the device and in the precision of a tensor."""
+        if (like.device, like.dtype) == (
+            self.directions.device,
+            self.directions.dtype,
+        ) and like.dtype == self.centre.dtype:
+            return self
         return Subspace(self.directions.to(like), self.centre.to(like))
 
     def coordinates(self, activations: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch rank"]:

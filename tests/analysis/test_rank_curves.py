@@ -9,7 +9,12 @@ import torch
 from rtinterp.analysis import accuracy, cross_entropy
 from rtinterp.analysis.interventions import activations_at, project, remove
 from rtinterp.analysis.rank_curves import least_rank, rank_curve, ranks_up_to
-from rtinterp.analysis.site_statistics import SiteStatistics, site_statistics, statistics_of_sites
+from rtinterp.analysis.site_statistics import (
+    SiteStatistics,
+    covariances_of_sites,
+    site_statistics,
+    statistics_of_sites,
+)
 from rtinterp.analysis.subspace_finding import random_subspace
 from rtinterp.analysis.subspaces import overlap
 from rtinterp.models.build import build_model
@@ -65,7 +70,9 @@ def test_sites_that_share_their_passes_have_the_statistics_of_each_alone(model: 
     sites = ("blocks.0.hook_resid_mid", SITE, "blocks.1.hook_resid_post")
     together = statistics_of_sites(model, [batch[:9], batch[9:]], sites)
     assert tuple(together) == sites
+    covariances = covariances_of_sites(model, [batch[:9], batch[9:]], sites)
     for site, found in together.items():
+        torch.testing.assert_close(covariances[site], found.covariance)
         alone = site_statistics(model, [batch], site)
         for name in ("mean", "covariance", "gradient_moments"):
             torch.testing.assert_close(getattr(found, name), getattr(alone, name), rtol=1e-4, atol=1e-4)

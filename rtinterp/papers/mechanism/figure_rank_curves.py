@@ -2,97 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 import polars as pl
-import torch
 from plotly.subplots import make_subplots
 
-from rtinterp.analysis import (
-    SiteStatistics,
-    Subspace,
-    accuracy,
-    project,
-    random_subspace,
-    rank_curve,
-    ranks_up_to,
-    remove,
-    site_statistics,
-    variance_share,
-)
 from rtinterp.figures import style
-from rtinterp.figures.accuracies import floor_columns
 from rtinterp.figures.curves import FLOOR_LABEL, log_axis
-from rtinterp.figures.figure import TASK, Figure, with_run_columns
+from rtinterp.figures.figure import TASK, Figure
 from rtinterp.figures.regime_style import regime_name
+from rtinterp.papers.mechanism.bases import BASES
+from rtinterp.papers.mechanism.rank_measurements import N_TEST_SEQUENCES, measured
 from rtinterp.plot.look import COLOURS, axes
 from rtinterp.training.run import Run
 
-#: Training sequences that bases are found from, in batches; test sequences on which effects are measured.
-N_BATCHES, BATCH_SIZE, N_TEST_SEQUENCES = 4, 128, 256
-N_RANDOM_SUBSPACES = 3
-BASES_SEED = 0
-#: ``project``: the first k directions are kept. ``remove``: they are taken out.
-EFFECTS = {"keep": project, "remove": remove}
-BASES = {
-    "principal": "largest variance",
-    "sensitive": "read most",
-    "coordinates": "coordinates of largest variance",
-    "random": "random",
-}
 DASHES = {"keep": "solid", "remove": "dot"}
+#: Pixels of a row of panels.
+ROW_HEIGHT = 215
 
 
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
-    """Make one row per run, site, basis, draw, effect and rank: the accuracy on test sequences, in [0, 1].
+    """Make one row per run, site, basis, effect and rank, measured on test sequences.
 
-    ``variance`` is the share of the site's variance in these directions; ``intact`` the accuracy without intervention
-    on the same sequences. Floors are of the whole test set.
+    ``accuracy`` is in [0, 1], ``cross_entropy`` and ``kl_divergence`` (from the intact model) in nats,
+    ``logit_difference`` that of the right answer and the strongest wrong one. ``variance`` is the share of the site's
+    variance in these directions; ``intact`` the accuracy without intervention on the same sequences. Floors are of the
+    whole test set.
     """
-    return pl.concat(with_run_columns(run, _curves(run)) for run in runs)
-
-
-def _curves(run: Run) -> pl.DataFrame:
-    model, task = run.model, run.spec.task
-    generator = torch.Generator().manual_seed(BASES_SEED)
-    batches = [task.sample(BATCH_SIZE, generator) for _ in range(N_BATCHES)]
-    test_set = task.test_set()
-    chosen = torch.randperm(len(test_set), generator=generator)[:N_TEST_SEQUENCES]
-    batch = test_set[chosen]
-    layers = range(model.cfg.n_layers)
-    sites = ["blocks.0.hook_resid_pre", *(f"blocks.{layer}.hook_resid_post" for layer in layers)]
-    parts: list[pl.DataFrame] = []
-    for site in sites:
-        statistics = site_statistics(model, batches, site)
-        for basis, draw, subspace in _subspaces(statistics, generator):
-            ranks = ranks_up_to(subspace.d_model)
-            shares = [variance_share(statistics.covariance, subspace.first(rank)) for rank in ranks]
-            for effect, make in EFFECTS.items():
-                curve = rank_curve(model, batch, site, subspace, ranks, make)
-                labels = {"site": site, "basis": basis, "draw": draw, "effect": effect}
-                named = curve.rename({"value": "accuracy"}).with_columns(pl.Series("variance", shares))
-                parts.append(
-                    named.select(*(pl.lit(value).alias(name) for name, value in labels.items()), *named.columns)
-                )
-    extra = {"intact": accuracy(model, batch), "n_test_rows": len(batch), **floor_columns(task)}
-    return pl.concat(parts).with_columns(**{name: pl.lit(value) for name, value in extra.items()})
-
-
-def _subspaces(statistics: SiteStatistics, generator: torch.Generator) -> Iterator[tuple[str, int, Subspace]]:
-    yield "principal", 0, statistics.principal
-    yield "sensitive", 0, statistics.sensitive
-    yield "coordinates", 0, statistics.coordinates
-    for draw in range(N_RANDOM_SUBSPACES):
-        yield "random", draw, random_subspace(len(statistics.mean), statistics.mean, generator)
+    return pl.concat(one.curves for one in measured(runs))
 
 
 def plot(table: pl.DataFrame) -> go.Figure:
     models = table.select("task", "trainable").unique(maintain_order=True).rows()
-    sites = table["site"].unique(maintain_order=True).to_list()
+    pictured = table.filter(~pl.col("site").str.ends_with("resid_mid"))
+    sites = pictured["site"].unique(maintain_order=True).to_list()
     titles = [
-        f"{style.task_title(task)}, {regime_name(trainable)}{style.small(_site_name(site))}"
+        f"{style.task_title(task)}, {regime_name(trainable)}{style.small(site_name(site))}"
         for task, trainable in models
         for site in sites
     ]
@@ -104,25 +51,28 @@ def plot(table: pl.DataFrame) -> go.Figure:
         vertical_spacing=0.3 / len(models) ** 0.9,
     )
     for row, (task, trainable) in enumerate(models, 1):
-        of_model = table.filter(pl.col("task") == task, pl.col("trainable") == trainable)
+        of_model = pictured.filter(pl.col("task") == task, pl.col("trainable") == trainable)
         for column, site in enumerate(sites, 1):
             _add_panel(figure, of_model.filter(pl.col("site") == site), row, column)
     axes(figure).update_yaxes(range=[-0.03, 1.05], tickformat=".0%")
     figure.update_annotations(font_size=12)
     figure.update_layout(legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.3 / len(models)})
     text = f"{style.subtitle(table)}<br>solid: only the first k directions are kept; dotted: they are taken out"
-    style.finish_with(
-        figure, "How few directions suffice, and how few are missed", text, width=1080, height=250 * len(models)
-    )
+    title = "How few directions suffice, and how few are missed"
+    style.finish_with(figure, title, text, width=1080, height=ROW_HEIGHT * len(models))
     return figure.update_layout(margin_b=110)
 
 
 def _add_panel(figure: go.Figure, table: pl.DataFrame, row: int, column: int) -> None:
     place: dict[str, Any] = {"row": row, "col": column}
-    for (basis, name), colour in zip(BASES.items(), COLOURS, strict=False):
+    for (basis, name), colour in zip(BASES.items(), COLOURS, strict=True):
         for effect, dash in DASHES.items():
             curves = table.filter(pl.col("basis") == basis, pl.col("effect") == effect, pl.col("rank") > 0)
-            medians = curves.group_by("rank", maintain_order=True).agg(pl.col("accuracy").median())
+            if curves.is_empty():
+                continue
+            # Ranks at which not every seed was measured would make a median of others.
+            of_rank = curves.group_by("rank").agg(pl.col("accuracy").median(), pl.len())
+            medians = of_rank.filter(pl.col("len") == curves["seed"].n_unique()).sort("rank")
             figure.add_scatter(
                 x=medians["rank"].to_list(), y=medians["accuracy"].to_list(), name=name, legendgroup=name,
                 showlegend=(row, column, effect) == (1, 1, "keep"), mode="lines+markers",
@@ -134,12 +84,16 @@ def _add_panel(figure: go.Figure, table: pl.DataFrame, row: int, column: int) ->
         x=0, xref="x domain", y=floor, yanchor="bottom", xanchor="left", text=table["heuristic"][0], showarrow=False,
         font=FLOOR_LABEL, **place,
     )  # fmt: skip
-    log_axis(figure, table.filter(pl.col("rank") > 0)["rank"].unique().sort().to_list(), "", **place)
+    principal = table.filter(pl.col("basis") == "principal", pl.col("effect") == "remove", pl.col("rank") > 0)
+    log_axis(figure, principal["rank"].unique().sort().to_list(), "", **place)
 
 
-def _site_name(site: str) -> str:
+def site_name(site: str) -> str:
+    """Name a site of the residual stream in words."""
     _, layer, name = site.split(".")
-    return "embedding" if name == "hook_resid_pre" else f"after layer {layer}"
+    if name == "hook_resid_pre":
+        return "embedding"
+    return f"after layer {layer}" if name == "hook_resid_post" else f"after attention {layer}"
 
 
 FIGURE = Figure(
@@ -149,11 +103,13 @@ FIGURE = Figure(
         "Claim tested: a random transformer computes in a subspace of few dimensions. Of the residual stream at a "
         "site, only the first k directions of a basis are kept at all positions, and the mean stands in the place of "
         "the rest (solid); or they are taken out (dotted). Bases are found on training sequences: the directions of "
-        "largest variance (PCA), those that the rest of the model reads most (gradients of the logit difference, "
-        "in the order of how much activity moves it through them), the coordinates of largest variance, and, as a "
-        "control, random directions. Where few directions suffice and random ones do not, the subspace was selected; "
-        "where directions of large variance can be taken out at no cost, variance is not use. Accuracy on test "
-        "sequences, median over seeds and draws; dashed: the best simple heuristic."
+        "largest variance (PCA), and those that the rest of the model reads most (gradients of the logit difference, "
+        "in the order of how much activity moves it through them). Controls: the coordinates of largest variance, the "
+        "principal directions of the same body before training and of another seed, random directions, and random "
+        "ones that hold as much variance as those read most. Where few directions suffice and random ones do not, the "
+        "subspace was selected; where directions of large variance can be taken out at no cost, variance is not use. "
+        f"Accuracy on {N_TEST_SEQUENCES} test sequences, median over seeds; dashed: the best simple heuristic. The "
+        "csv has the sites after attention, too, and loss, logit difference and KL divergence. Found: see table_ranks."
     ),
     experiment="subspaces",
     compute=compute,
