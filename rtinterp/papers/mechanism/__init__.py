@@ -1,16 +1,27 @@
 """Is it the cause? What random transformers use, tested by interventions, with bodies as the unit of observation.
 
 - ``grid``: which runs each experiment needs; task sizes, widths and budgets are those of ``random_transformers``.
-- ``figure_*``: a module for each figure.
+- ``bases`` and ``rank_measurements``: what several figures show.
+- ``figure_*`` and ``table_*``: a module for each figure and table.
 """
 
 from rtinterp.figures.paper import Paper
-from rtinterp.papers.mechanism import figure_dynamics, figure_rank_curves, figure_transplants
+from rtinterp.papers.mechanism import (
+    figure_circuits,
+    figure_dynamics,
+    figure_rank_curves,
+    figure_transplants,
+    table_ranks,
+    table_variance_and_use,
+)
 from rtinterp.papers.mechanism.grid import EXPERIMENTS
 from rtinterp.papers.random_transformers.scales import SCALES
 
 MODULES = (
     figure_rank_curves,
+    table_ranks,
+    table_variance_and_use,
+    figure_circuits,
     figure_transplants,
     figure_dynamics,
 )

@@ -21,6 +21,8 @@ from rtinterp.training.run import Run
 DASHES = {"keep": "solid", "remove": "dot"}
 #: Pixels of a row of panels.
 ROW_HEIGHT = 215
+#: Ticks nearer to each other would overlap.
+MIN_TICK_RATIO = 2
 
 
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
@@ -84,8 +86,8 @@ def _add_panel(figure: go.Figure, table: pl.DataFrame, row: int, column: int) ->
         x=0, xref="x domain", y=floor, yanchor="bottom", xanchor="left", text=table["heuristic"][0], showarrow=False,
         font=FLOOR_LABEL, **place,
     )  # fmt: skip
-    principal = table.filter(pl.col("basis") == "principal", pl.col("effect") == "remove", pl.col("rank") > 0)
-    log_axis(figure, principal["rank"].unique().sort().to_list(), "", **place)
+    random = table.filter(pl.col("basis") == "random", pl.col("rank") > 0)["rank"].unique().sort().to_list()
+    log_axis(figure, random[:-1] if random[-1] < MIN_TICK_RATIO * random[-2] else random, "", **place)
 
 
 def site_name(site: str) -> str:

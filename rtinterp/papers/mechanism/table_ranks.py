@@ -19,6 +19,13 @@ from rtinterp.training.run import Run
 
 #: Columns of a curve that are those of its summary.
 KEPT = ("intact", "n_test_rows", "floor", "floor_accuracy", "heuristic", "heuristic_accuracy")
+#: Names of bases that need two lines.
+HEADINGS = {
+    "principal": "largest variance<br>(PCA)",
+    "coordinates": "coordinates,<br>largest variance",
+    "untrained": "PCA of the<br>untrained model",
+    "other seed": "PCA of<br>another seed",
+}
 NOT_LEARNT = "not learnt"
 
 
@@ -54,8 +61,9 @@ def _summary(curve: pl.DataFrame) -> dict[str, Any]:
 def plot(table: pl.DataFrame) -> go.Figure:
     bases = [basis for basis in BASES if basis in set(table["basis"])]
     rows = [_row(of_site, bases) for of_site in table.partition_by("task", "trainable", "site", maintain_order=True)]
-    header = ["task, site", *(BASES[basis].replace(" of ", "<br>of ") for basis in bases)]
-    figure = style.table_figure(header, rows, [1.7, *[1.0] * len(bases)])
+    figure = style.table_figure(
+        ["task, site", *(HEADINGS.get(b, BASES[b]) for b in bases)], rows, [2.1, *[1.0] * len(bases)]
+    )
     text = (
         f"{style.subtitle(table)}<br>k95, the least number of directions with 95 % of the accuracy above guessing: "
         "median over seeds; below it minimum to maximum, and k50<br>of PCA and those read most to within 1/16; of the "

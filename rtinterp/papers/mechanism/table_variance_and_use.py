@@ -17,7 +17,7 @@ from rtinterp.training.run import Run
 
 HEADER = [
     "task, site", "k95 of PCA", "variance<br>in these, %", "k95 of<br>those read most", "variance<br>in these, %",
-    "overlap of<br>the two, %", "accuracy with as<br>many random ones, %", "with random ones of<br>equal variance, %",
+    "overlap of<br>the two, %", "accuracy, %: as<br>many random", "random, of<br>equal variance",
 ]  # fmt: skip
 
 
@@ -34,7 +34,7 @@ def compute(runs: Sequence[Run]) -> pl.DataFrame:
 
 def plot(table: pl.DataFrame) -> go.Figure:
     rows = [_row(of_site) for of_site in table.partition_by("task", "trainable", "site", maintain_order=True)]
-    figure = style.table_figure(HEADER, rows, [1.7, *[1.0] * (len(HEADER) - 1)])
+    figure = style.table_figure(HEADER, rows, [2.1, *[1.0] * (len(HEADER) - 1)])
     text = (
         f"{style.subtitle(table)}<br>median over seeds, minimum to maximum below; overlap: mean squared cosine of the "
         "principal angles<br>random directions: median over draws, as many as the smaller k95; [ ]: most of all draws"
@@ -50,8 +50,8 @@ def _row(of_site: pl.DataFrame) -> list[str]:
     cells = []
     for basis in ("principal", "sensitive"):
         cells += [style.median_and_range_of(of_site[f"k95_{basis}"], ".0f"), _share(of_site, f"variance_{basis}")]
-    at_random = of_site["expected_overlap"].median()
-    overlap = style.median_of(of_site["overlap"]) + style.small(f"at random {at_random:.1%}")
+    at_random = style.median_of(of_site["expected_overlap"])
+    overlap = style.median_of(of_site["overlap"]) + style.small(f"at random {at_random}")
     return [label, *cells, overlap, *(_of_draws(of_site, basis) for basis in BESIDE)]
 
 
@@ -63,8 +63,8 @@ def _of_draws(of_site: pl.DataFrame, basis: str) -> str:
     known = of_site.drop_nulls(f"{basis}_median")
     if known.is_empty():
         return ""
-    most = known[f"{basis}_max"].max()
-    return style.median_of(known[f"{basis}_median"]) + style.small(f"[{most:.1%}]")
+    most = style.median_of(known[f"{basis}_max"].sort().tail(1))
+    return style.median_of(known[f"{basis}_median"]) + style.small(f"[{most}]")
 
 
 FIGURE = Figure(
