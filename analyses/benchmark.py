@@ -19,6 +19,7 @@ import tyro
 from benchmarking.cases import CASES, SAMPLING_CASES, TO_ACCURACY, Case
 from benchmarking.contenders import CONTENDERS
 from benchmarking.explained_variance import race_to_variance
+from benchmarking.interventions import INTERVENTION_CASES, time_projections, time_subsets
 from benchmarking.measure import Timing, race, race_to_accuracy, sampling_share
 from benchmarking.precision import TASKS, compare_precisions, differences
 from rich.console import Console
@@ -50,8 +51,8 @@ def benchmark(
     Args:
         device: cpu or cuda; cuda where there is one if not given.
         quick: fewer cases, a few minutes.
-        only: parts to run: steps, accuracy (time to 99 %), sampling, variance, precision (what bfloat16 changes in what
-            is learned); all if not given.
+        only: parts to run: steps, accuracy (time to 99 %), sampling, variance, interventions (in forward passes),
+            precision (what bfloat16 changes in what is learned); all if not given.
         turns: timed turns of every contender.
         out: folder for the tables.
         runs: run store of the part on precision, which trains what is not there.
@@ -61,6 +62,7 @@ def benchmark(
         "accuracy": _to_accuracy,
         "sampling": _sampling,
         "variance": _variance,
+        "interventions": _interventions,
         "precision": functools.partial(_precision, runs=runs),
     }
     unknown = set(only).difference(parts)
@@ -173,6 +175,18 @@ def _variance(device: str, quick: bool, n_turns: int, path: Path) -> None:
     table = pl.DataFrame(race_to_variance(100_000 if quick else 1_000_000, 1024, ("full", "covariance_eigh")))
     table.write_csv(path, float_precision=6)
     _print(table)
+
+
+def _interventions(device: str, quick: bool, n_turns: int, path: Path) -> None:
+    """On the CPU: the cost of an intervention, in forward passes of the same model on the same sequences."""
+    del device
+    rows: list[dict[str, object]] = []
+    for case in INTERVENTION_CASES[:1] if quick else INTERVENTION_CASES:
+        rows += [*time_projections(case, n_turns), time_subsets(case, max(1, n_turns // 2))]
+    saved = (pl.col("n_passes_replaced") / pl.col("forward_passes")).alias("times_as_fast")
+    table = pl.DataFrame(rows).with_columns(saved, device=pl.lit(describe_device("cpu")))
+    table.write_csv(path, float_precision=4)
+    _print(table.select("task", "d_model", "what", "forward_passes", "n_passes_replaced", "times_as_fast"))
 
 
 def _precision(device: str, quick: bool, n_turns: int, path: Path, runs: Path) -> None:

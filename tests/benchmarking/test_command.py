@@ -100,7 +100,7 @@ def test_all_parts_write_their_tables(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setitem(benchmark.CASES, True, benchmark.CASES[True][:1])
     benchmark.benchmark(device="cpu", quick=True, turns=1, out=tmp_path)
     tables = {path.stem.removeprefix("benchmark_"): pl.read_csv(path) for path in tmp_path.iterdir()}
-    assert tables.keys() == {"steps", "accuracy", "sampling", "variance"}
+    assert tables.keys() == {"steps", "accuracy", "sampling", "variance", "interventions"}
     for table in tables.values():
         numbers = table.select(pl.selectors.numeric()).to_numpy()
         assert np.isfinite(numbers).all()
