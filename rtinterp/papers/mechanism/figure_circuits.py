@@ -180,7 +180,8 @@ FIGURE = Figure(
         "on average when nodes are put back in random order. A minimal circuit reaches "
         f"{ENOUGH:.0%} of the accuracy above guessing while no proper subset of it does; several that share no node "
         f"are redundancy. <i>No node</i>: accuracy with all ablated. {N_TEST_SEQUENCES} test sequences; the csv has "
-        "the pair of nodes that interact most, and what is lost when a node alone is ablated."
+        "the pair of nodes that interact most, and what is lost when a node alone is ablated. Found: no. There are up "
+        "to dozens of minimal circuits, which all overlap; how many nodes they need is a matter of the task."
     ),
     experiment="subspaces",
     compute=compute,
