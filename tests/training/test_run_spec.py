@@ -235,7 +235,7 @@ def edited(*path: str, **changes: object) -> str:
         (edited("training", note="x"), "there is no note"),
         (edited("model", note="x"), "there is no note"),
         (edited("task", q=3), "there is no q"),
-        (edited("task", name="chess"), "unknown task 'chess'; known: circuit_imitation, .*parenthesis_balancing"),
+        (edited("task", name="chess"), "unknown task 'chess'; known: .*circuit_imitation, .*parenthesis_balancing"),
         (edited("task", name=KeyError), "unknown task None"),
         (edited("task", p="23"), "p=.*valid integer"),
         (edited(task=KeyError), "an object under 'task', found None"),
