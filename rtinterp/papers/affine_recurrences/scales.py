@@ -1,0 +1,47 @@
+"""Tasks, widths and budgets. All of them are our design: the paper's own are not public."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from rtinterp.models.transformer.spec import ModelSpec
+from rtinterp.tasks import AffineRecurrence
+from rtinterp.tasks.sequence_task import SequenceTask
+from rtinterp.training.spec import TrainSpec
+
+N_LAYERS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """One scale.
+
+    Attributes:
+        width: of the models that are opened.
+        widths: of the models that are compared by regime.
+        training: of all models, whatever they train.
+        first_seed: the first of the seeds that are reported; budgets were chosen on others.
+    """
+
+    width: int
+    widths: tuple[int, ...]
+    training: TrainSpec
+    task: SequenceTask
+    first_seed: int = 0
+
+    def body(self, d_model: int) -> ModelSpec:
+        return ModelSpec(d_model, n_layers=N_LAYERS)
+
+    def seeds(self, n_seeds: int) -> range:
+        return range(self.first_seed, self.first_seed + n_seeds)
+
+
+def _training(n_steps: int, learning_rate: float) -> TrainSpec:
+    return TrainSpec(n_steps, batch_size=256, learning_rate=learning_rate, n_warmup_steps=100, adam_beta2=0.98)
+
+
+SCALES: dict[str, Scale] = {
+    "quick": Scale(64, (16, 64, 128), _training(1500, 3e-3), AffineRecurrence()),
+    "short": Scale(64, (16, 32, 64, 128, 256), _training(6000, 3e-3), AffineRecurrence()),
+    "paper": Scale(64, (16, 32, 64, 128, 256, 512), _training(30_000, 1e-3), AffineRecurrence()),
+}
