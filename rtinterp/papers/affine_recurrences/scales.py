@@ -41,7 +41,7 @@ def _training(n_steps: int, learning_rate: float) -> TrainSpec:
 
 
 SCALES: dict[str, Scale] = {
-    "quick": Scale(64, (16, 64, 128), _training(1500, 3e-3), AffineRecurrence()),
+    "quick": Scale(64, (16, 32, 64), _training(1000, 3e-3), AffineRecurrence()),
     "short": Scale(64, (16, 32, 64, 128, 256), _training(6000, 3e-3), AffineRecurrence()),
     "paper": Scale(64, (16, 32, 64, 128, 256, 512), _training(30_000, 1e-3), AffineRecurrence()),
 }
