@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
@@ -13,9 +13,7 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from rtinterp.analysis import (
-    Intervention,
     Node,
-    activations_at,
     intervene,
     means_by_role,
     nodes_of,
@@ -27,7 +25,7 @@ from rtinterp.figures import style
 from rtinterp.figures.figure import Figure, with_run_columns
 from rtinterp.papers.affine_recurrences.opened_models import FIRST_POSITION, N_ROWS
 from rtinterp.plot.look import COLOURS, axes
-from rtinterp.tasks import AffineRecurrence, Batch
+from rtinterp.tasks import AffineRecurrence, Batch, Counterfactuals
 from rtinterp.training.run import Run
 
 if TYPE_CHECKING:
@@ -58,37 +56,36 @@ def _parts(run: Run) -> pl.DataFrame:
     others = batch.tokens[torch.randperm(len(batch), generator=generator)]
     assert batch.targets is not None
     base = {"intact": _error(model, batch), "copying": _mean(squared_errors(batch.tokens, batch.targets))}
-    pairs = {variable: task.counterfactuals(N_ROWS, variable, generator) for variable in VARIABLES}
+    parts = _named_parts(model)
+    means = {
+        site: means_by_role(at, task.roles(training.tokens), len(task.role_names))
+        for site, at in _writes(model, training.tokens).items()
+    }
+    resampled = _writes(model, others)
     rows = []
-    for name, nodes in _named_parts(model):
+    for part, nodes in parts.items():
         ablations = {
-            "mean": [_by_position(model, node, training, task) for node in nodes],
-            "resample": [_from(model, node, others) for node in nodes],
+            "mean": [
+                replace_by_role(_site(node), means[_site(node)], task.roles, heads=_heads(node)) for node in nodes
+            ],
+            "resample": [replace(_site(node), resampled[_site(node)], heads=_heads(node)) for node in nodes],
         }
         for effect, interventions in ablations.items():
             with intervene(model, *interventions):
-                rows.append({"part": name, "effect": effect, "value": _error(model, batch), **base})
-        for variable, pair in pairs.items():
-            with intervene(model, *(_from(model, node, pair.sources) for node in nodes)):
-                moved = _outputs(model, pair.base)
-            unmoved = _outputs(model, pair.base)
-            rows.append(
-                {
-                    "part": name,
-                    "effect": f"patch {variable}",
-                    "value": _way(moved, unmoved, pair.factual, pair.base),
-                    **base,
-                }
-            )
-    return pl.DataFrame(rows).with_columns(n_test_rows=pl.lit(N_ROWS))
+                rows.append({"part": part, "effect": effect, "value": _error(model, batch)})
+    for variable in VARIABLES:
+        ways = _ways(model, task.counterfactuals(N_ROWS, variable, generator), parts)
+        rows += [{"part": part, "effect": f"patch {variable}", "value": way} for part, way in ways.items()]
+    return pl.DataFrame(rows).with_columns(
+        n_test_rows=pl.lit(N_ROWS), **{name: pl.lit(error) for name, error in base.items()}
+    )
 
 
-def _named_parts(model: HookedModel) -> Iterator[tuple[str, list[Node]]]:
+def _named_parts(model: HookedModel) -> dict[str, list[Node]]:
     """Every head and MLP, then every layer."""
     nodes = nodes_of(model)
-    yield from ((str(node), [node]) for node in nodes)
-    for layer in range(model.cfg.n_layers):
-        yield f"layer {layer}", [node for node in nodes if node.layer == layer]
+    layers = {f"layer {layer}": [node for node in nodes if node.layer == layer] for layer in range(model.cfg.n_layers)}
+    return {str(node): [node] for node in nodes} | layers
 
 
 def _site(node: Node) -> str:
@@ -99,14 +96,14 @@ def _heads(node: Node) -> tuple[int, ...] | None:
     return None if node.head is None else (node.head,)
 
 
-def _by_position(model: HookedModel, node: Node, batch: Batch, task: AffineRecurrence) -> Intervention:
-    activations = activations_at(model, batch.tokens, _site(node))
-    means = means_by_role(activations, task.roles(batch.tokens), len(task.role_names))
-    return replace_by_role(_site(node), means, task.roles, heads=_heads(node))
-
-
-def _from(model: HookedModel, node: Node, sources: Float[Tensor, "batch pos dimension"]) -> Intervention:
-    return replace(_site(node), activations_at(model, sources, _site(node)), heads=_heads(node))
+@torch.no_grad()
+def _writes(
+    model: HookedModel, tokens: Float[Tensor, "batch pos dimension"]
+) -> dict[str, Float[Tensor, "batch pos ..."]]:
+    """The activations at the sites of all parts."""
+    sites = dict.fromkeys(map(_site, nodes_of(model)))
+    _, cache = model.run_with_cache(tokens, names_filter=list(sites))
+    return {site: cache[site] for site in sites}
 
 
 def _outputs(model: HookedModel, batch: Batch) -> Float[Tensor, "batch pos dimension"]:
@@ -123,13 +120,19 @@ def _mean(errors: Float[Tensor, " pos"]) -> float:
     return errors[FIRST_POSITION:].mean().item()
 
 
-def _way(moved: Tensor, unmoved: Tensor, factual: Batch, entailed: Batch) -> float:
-    """The slope of how far predictions went against how far they were to go."""
-    assert factual.targets is not None
+def _ways(model: HookedModel, pairs: Counterfactuals, parts: Mapping[str, Sequence[Node]]) -> dict[str, float]:
+    """For each part, the slope of how far predictions go, once it is the source's, against how far they are to go."""
+    entailed, factual = pairs.base, pairs.factual
     assert entailed.targets is not None
+    assert factual.targets is not None
     to_go = (entailed.targets - factual.targets)[:, FIRST_POSITION:].double()
-    gone = (moved - unmoved)[:, FIRST_POSITION:].double()
-    return ((gone * to_go).sum() / to_go.square().sum()).item()
+    unmoved, of_source = _outputs(model, entailed), _writes(model, pairs.sources)
+    ways: dict[str, float] = {}
+    for part, nodes in parts.items():
+        with intervene(model, *(replace(_site(node), of_source[_site(node)], heads=_heads(node)) for node in nodes)):
+            gone = (_outputs(model, entailed) - unmoved)[:, FIRST_POSITION:].double()
+        ways[part] = ((gone * to_go).sum() / to_go.square().sum()).item()
+    return ways
 
 
 def plot(table: pl.DataFrame) -> go.Figure:
