@@ -40,10 +40,13 @@ def _errors(run: Run) -> dict[str, float]:
 
 def plot(table: pl.DataFrame) -> go.Figure:
     figure = go.Figure()
-    for trainable in table["trainable"].unique(maintain_order=True):
-        of_regime = table.filter(pl.col("trainable") == trainable)
-        name, colour = regime_name(trainable), regime_colour(trainable)
-        add_curve(figure, of_regime, "d_model", "mse", name=name, colour=colour)
+    for (body, trainable), of_kind in table.group_by("body", "trainable", maintain_order=True):
+        name, colour = regime_name(str(trainable)), regime_colour(str(trainable))
+        is_plain = body == "transformer"
+        add_curve(
+            figure, of_kind, "d_model", "mse", name=name if is_plain else f"{name} {body}", colour=colour,
+            dash="solid" if is_plain else "dash", symbol="circle" if is_plain else "diamond",
+        )  # fmt: skip
     for name in FLOORS:
         height = table[name][0]
         figure.add_hline(y=height, line={"color": style.FLOOR_COLOUR, "dash": "dot"})
@@ -62,8 +65,9 @@ FIGURE = Figure(
     title="Which parts have to train",
     caption=(
         "The mean squared error on test sequences, from the third term on, of models that train everything, everything "
-        "but queries and keys, or their embeddings alone: is in-context regression in a random body? Points are seeds, "
-        "lines medians; dotted: what can be said without a model."
+        "but queries and keys, or their embeddings alone: is in-context regression in a random body? Dashed: everything "
+        "trains, but fixed random patterns stand in the place of attention. Points are seeds, lines medians; dotted: "
+        "what can be said without a model."
     ),
     experiment="regimes",
     compute=compute,
