@@ -65,7 +65,7 @@ FIGURE = Figure(
     title="Which parts have to train",
     caption=(
         "The mean squared error on test sequences, from the third term on, of models that train everything, everything "
-        "but queries and keys, or their embeddings alone: is in-context regression in a random body? Dashed: everything "
+        "but queries and keys, or their embeddings alone: is in-context regression in a random body? Dashed: all else "
         "trains, but fixed random patterns stand in the place of attention. Points are seeds, lines medians; dotted: "
         "what can be said without a model."
     ),
