@@ -56,11 +56,19 @@ def test_errors_are_those_of_the_run_and_of_estimates(
     batch = run.spec.task.test_set()[:N_ROWS]
     assert batch.targets is not None
     expected = (run.model(batch.tokens) - batch.targets)[:, 5].square().mean().item()
+    growing = table.filter(pl.col("law") == "growing")
+    table = table.filter(pl.col("law") == "as trained")
     row = table.filter(pl.col("seed") == 1, pl.col("estimator") == "trained", pl.col("position") == 5)
     assert row["mse"].to_list() == [pytest.approx(expected, rel=1e-5)]
     copying = table.filter(pl.col("seed") == 0, pl.col("estimator") == "copy")["mse"]
     assert copying.to_list() == pytest.approx(squared_errors(batch.tokens, batch.targets).tolist())
     assert table.filter(pl.col("estimator") == "three terms", pl.col("position") < 2)["mse"].null_count() == 4
+    exact, copied = (
+        growing.filter(pl.col("estimator") == name, pl.col("position") == 17)["mse"]
+        for name in ("least squares", "copy")
+    )
+    assert max(exact.to_list()) < 1e-3
+    assert min(copied.to_list()) > 1, "terms grow"
 
 
 def test_losing_a_part_that_matters_costs(tables: dict[str, pl.DataFrame]) -> None:
