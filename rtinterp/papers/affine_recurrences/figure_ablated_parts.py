@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from rtinterp.analysis import (
     squared_errors,
 )
 from rtinterp.figures import style
+from rtinterp.figures.curves import FLOOR_LABEL
 from rtinterp.figures.figure import Figure, with_run_columns
 from rtinterp.papers.affine_recurrences.opened_models import FIRST_POSITION, N_ROWS
 from rtinterp.plot.look import COLOURS, axes
@@ -154,10 +156,11 @@ def plot(table: pl.DataFrame) -> go.Figure:
         height = float(table[label].to_numpy().mean())
         figure.add_hline(y=height, line={"color": style.FLOOR_COLOUR, "dash": "dot"}, **left)
         figure.add_annotation(
-            x=0, xref="x domain", y=height, yref="y", text=label, showarrow=False, xanchor="left", yanchor="bottom"
-        )
+            x=1, xref="x domain", y=math.log10(height), yref="y", text=label, showarrow=False, xanchor="right",
+            yanchor="bottom", font=FLOOR_LABEL,
+        )  # fmt: skip
     axes(figure).update_xaxes(categoryorder="array", categoryarray=parts, tickangle=-60)
-    figure.update_yaxes(type="log", title_text="mean squared error", exponentformat="power", row=1, col=1)
+    figure.update_yaxes(type="log", dtick=1, title_text="mean squared error", exponentformat="power", row=1, col=1)
     figure.update_yaxes(title_text="share of the way", row=1, col=2)
     return style.finish(figure, "What is lost without a part, and what it carries", table, width=1080, height=400)
 

@@ -72,7 +72,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
     figure = make_subplots(1, len(laws), subplot_titles=[LAWS[law] for law in laws], horizontal_spacing=0.09)
     for column, law in enumerate(laws, 1):
         _add_panel(figure, table.filter(pl.col("law") == law), {"row": 1, "col": column})
-    axes(figure).update_yaxes(type="log", exponentformat="power")
+    axes(figure).update_yaxes(type="log", dtick=1, exponentformat="power")
     figure.update_yaxes(title_text="mean squared error of the next term", col=1)
     figure.update_xaxes(title_text="position, from 0")
     return style.finish(figure, "How far off the next term is", table, width=1080, height=400)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
@@ -51,10 +52,12 @@ def plot(table: pl.DataFrame) -> go.Figure:
         height = table[name][0]
         figure.add_hline(y=height, line={"color": style.FLOOR_COLOUR, "dash": "dot"})
         figure.add_annotation(
-            x=1.01, xref="paper", y=torch.tensor(height).log10().item(), xanchor="left", text=name, showarrow=False,
+            x=1.01, xref="paper", y=math.log10(height), xanchor="left", text=name, showarrow=False,
             font=FLOOR_LABEL,
         )  # fmt: skip
-    axes(figure).update_yaxes(type="log", title_text="mean squared error of the next term", exponentformat="power")
+    axes(figure).update_yaxes(
+        type="log", dtick=1, title_text="mean squared error of the next term", exponentformat="power"
+    )
     log_axis(figure, table["d_model"].unique().sort().to_list(), "width (d<sub>model</sub>)")
     style.finish(figure, "Which parts have to train", table, width=820, height=380)
     return figure.update_layout(margin_r=110)
