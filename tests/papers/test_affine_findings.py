@@ -1,0 +1,84 @@
+"""What figures/affine_recurrences/README.md says is what the shipped tables hold."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "figures" / "affine_recurrences"
+PAGE = " ".join((FOLDER / "README.md").read_text(encoding="utf-8").split())
+NUMBER = r"(-?[\d.]+)"
+
+
+def table(name: str) -> pl.DataFrame:
+    return pl.read_csv(FOLDER / "data" / f"{name}.csv", infer_schema_length=None)
+
+
+def said(pattern: str) -> list[float]:
+    """The numbers in the one place of the page that reads so; # stands for a number."""
+    (found,) = re.findall(re.escape(pattern).replace(r"\#", NUMBER), PAGE)
+    return [float(number.rstrip(".")) for number in ([found] if isinstance(found, str) else found)]
+
+
+def reading(name: str, state: str = "trained") -> list[float]:
+    chosen = table("table_readings").filter(pl.col("reading") == name, pl.col("state") == state)
+    return sorted(chosen["value"].to_list())
+
+
+def ablated(part: str, effect: str) -> list[float]:
+    rows = table("figure_ablated_parts").filter(pl.col("part") == part, pl.col("effect") == effect)
+    return [rows["value"].to_list()[i] for i in rows["value"].arg_sort()][:: len(rows) - 1]
+
+
+def test_readings() -> None:
+    assert said("errors are # to # times smaller") == pytest.approx(reading("learnt")[::2], abs=0.5)
+    assert said("explain # to # % of what") == pytest.approx(
+        [100 * x for x in reading("copying: estimate")[::2]], abs=0.05
+    )
+    assert said("gives it # to # of its attention") == pytest.approx(reading("copying: pairs")[::2], abs=0.005)
+    away = reading("negative: looks away")[::-2]
+    assert said("by correlations of # to # for the lowest") == pytest.approx(away, abs=0.005)
+    before = reading("negative: looks away", "untrained")[::-2]
+    assert said("of each seed (# to # before training)") == pytest.approx(before, abs=0.005)
+    held = table("table_readings").filter(pl.col("state") == "trained").group_by("reading").agg(pl.col("holds").sum())
+    assert dict(held.rows()) == {
+        "learnt": 3,
+        "copying: estimate": 3,
+        "copying: pairs": 2,
+        "negative: looks away": 0,
+        "negative: writes opposite": 0,
+    }
+
+
+def test_least_squares_explain_nearly_as_much() -> None:
+    rows = table("figure_layer_lens").filter(
+        pl.col("state") == "trained", pl.col("layer") == 0, pl.col("predictor") == "least squares"
+    )
+    assert said("nearly as much (median # %)") == pytest.approx([100 * rows["r2"].to_numpy().mean()], abs=1.5)
+
+
+def test_causes() -> None:
+    assert said("the error is # to #, about") == pytest.approx(ablated("layer 2", "mean"), abs=5e-4)
+    assert said("without layer 1 it is # to #;") == pytest.approx(ablated("layer 1", "mean"), abs=5e-4)
+    assert said("without layer 0 # to #, worse") == pytest.approx(ablated("layer 0", "mean"), abs=5e-3)
+    copying = table("figure_ablated_parts")["copying"][0]
+    assert said("about copying's (#)") == pytest.approx([copying], abs=5e-4)
+    for words, effect in (("brings # to # % of the way", "patch offset"), ("and # to # % in a", "patch matrix")):
+        assert said(words) == pytest.approx([100 * way for way in ablated("layer 0", effect)], abs=0.5)
+
+
+def test_the_heads_that_write_the_opposite() -> None:
+    heads = table("figure_comparing_heads").filter(pl.col("state") == "trained", pl.col("layer") == 2).sort("gain")
+    assert said("largest negative gain (# and #, in two seeds)") == pytest.approx(heads["gain"][:2].to_list(), abs=5e-3)
+    assert said("a little (# and #)") == pytest.approx(heads["similarity_correlation"][:2].to_list(), abs=5e-3)
+
+
+def test_where_growing_sequences_are_lost() -> None:
+    errors = table("figure_next_term_errors").filter(pl.col("law") == "growing")
+    medians = errors.group_by("estimator", "position").agg(pl.col("mse").median())
+    at = {(name, position): mse for name, position, mse in medians.rows()}
+    better = [position for position in range(19) if at["trained", position] < at["copy", position]]
+    assert better == list(range(7)), "positions count from 0: the first term is read at 0"
