@@ -15,8 +15,9 @@ from rtinterp.models import prefixes
 from rtinterp.models.body import Body
 from rtinterp.models.build import build_model
 from rtinterp.models.recurrent.spec import RecurrentSpec
+from rtinterp.models.transformer.presets import llama_like, mixit
 from rtinterp.models.transformer.spec import ModelSpec
-from rtinterp.tasks import CircuitImitation, LanguageModelling, Task
+from rtinterp.tasks import CircuitImitation, KHopInduction, LanguageModelling, Task
 from rtinterp.training.engine import Engine
 from rtinterp.training.train_spec import Precision
 
@@ -27,10 +28,17 @@ BODIES: list[Body] = [
     ModelSpec(16, n_layers=1),
     ModelSpec(16, attention="prefix_sum"),
     ModelSpec(16, positions="sinusoidal"),
+    llama_like(16),
+    mixit(16),
+    ModelSpec(16, n_layers=1, attention="random_mixing"),
     RecurrentSpec(16),
     RecurrentSpec(16, cell="rnn"),
 ]
-OTHER_TASKS = [CircuitImitation(4, n_tokens=5, d_vocab=16), LanguageModelling.from_corpus(made_up_corpus(), 300, 16)]
+OTHER_TASKS = [
+    CircuitImitation(4, n_tokens=5, d_vocab=16),
+    KHopInduction(max_hops=2, length=12),
+    LanguageModelling.from_corpus(made_up_corpus(), 300, 16),
+]
 CASES = [
     *((task, ModelSpec(16), precision) for task in (*TASKS, *OTHER_TASKS) for precision in ("float32", "bfloat16")),
     *((TASKS[1], body, "float32") for body in BODIES[1:]),
