@@ -114,6 +114,7 @@ class _Site:
     def __init__(self, rest: Continuation, bases: SiteBases, intact: float, floor: float) -> None:
         self.rest, self.bases, self.intact, self.floor = rest, bases, intact, floor
         self.d_model = rest.activations.shape[-1]
+        self.extremes: dict[bool, dict[str, float]] = {}
         self.intact_logits = rest.logits(Intervention(rest.site, lambda h, _: h))
 
     def curves(self) -> Iterator[pl.DataFrame]:
@@ -131,11 +132,11 @@ class _Site:
         rows: dict[int, dict[str, float]] = {}
 
         def value_at(rank: int) -> float:
-            subspace = self.bases.first(basis, rank)
-            if subspace is None:
+            found = self._at(basis, effect, rank)
+            if found is None:
                 return float("nan")
-            rows[rank] = self._measures(subspace, EFFECTS[effect])
-            return rows[rank]["accuracy"]
+            rows[rank] = found
+            return found["accuracy"]
 
         ranks = ranks_up_to(self.d_model)
         if basis not in FOUND:
@@ -147,6 +148,18 @@ class _Site:
                 value_at(rank)
         labels = {"basis": basis, "effect": effect}
         return pl.DataFrame([{**labels, "rank": rank, **rows[rank]} for rank in sorted(rows)])
+
+    def _at(self, basis: str, effect: str, rank: int) -> dict[str, float] | None:
+        """What is measured at a rank, where there are such directions; that of all and of none is one for all bases."""
+        subspace = self.bases.first(basis, rank)
+        if subspace is None:
+            return None
+        if rank not in (0, self.d_model):
+            return self._measures(subspace, EFFECTS[effect])
+        all_are_kept = (rank == self.d_model) == (effect == "keep")
+        if all_are_kept not in self.extremes:
+            self.extremes[all_are_kept] = self._measures(subspace, EFFECTS[effect])
+        return {**self.extremes[all_are_kept], "variance": rank / self.d_model}
 
     @torch.no_grad()
     def _measures(self, subspace: Subspace, effect: Effect) -> dict[str, float]:
