@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
@@ -82,6 +82,7 @@ def test_an_affine_map_reaches_rows_that_it_has_not_seen_only_where_there_is_one
 
 
 def test_every_task_is_drawn_with_its_dots(table: pl.DataFrame) -> None:
-    drawn = list(plot(table).select_traces())
+    figure: Any = plot(table)
+    drawn = list(figure.data)
     assert [trace.name for trace in drawn] == list(SOURCES.values())
     assert sorted(y for trace in drawn for y in trace.y) == sorted(table["accuracy"].to_list())
