@@ -47,6 +47,7 @@ class Figure:
             figure does.
         hyper_parameters: names of fields of ``TrainSpec``, and columns of the table, in which its runs differ beside
             those of ``run_columns``.
+        more_columns: further columns of the table in which its runs differ, and how they follow from a spec.
     """
 
     name: str
@@ -57,16 +58,18 @@ class Figure:
     plot: Callable[[pl.DataFrame], go.Figure]
     rows: tuple[str | pl.Expr, ...] = ()
     hyper_parameters: tuple[str, ...] = ()
+    more_columns: Mapping[str, Callable[[RunSpec], str | int]] = dataclasses.field(default_factory=dict)
 
     @property
     def key(self) -> list[str]:
         """The columns that tell the rows of a run from those of the figure's others."""
-        return [*SPEC_COLUMNS, *self.hyper_parameters]
+        return [*SPEC_COLUMNS, *self.hyper_parameters, *self.more_columns]
 
     def key_of(self, spec: RunSpec) -> dict[str, Any]:
         """Return what ``key`` is in the rows of a run."""
         columns = {name: read(spec) for name, read in SPEC_COLUMNS.items()}
-        return columns | {name: getattr(spec.training, name) for name in self.hyper_parameters}
+        columns |= {name: getattr(spec.training, name) for name in self.hyper_parameters}
+        return columns | {name: read(spec) for name, read in self.more_columns.items()}
 
 
 TaskT = TypeVar("TaskT", bound=Task)

@@ -9,7 +9,9 @@ from rtinterp.figures.paper import Paper
 from rtinterp.papers.mechanism import (
     figure_circuits,
     figure_dynamics,
+    figure_interchange,
     figure_rank_curves,
+    figure_rank_dial,
     figure_transplants,
     table_ranks,
     table_variance_and_use,
@@ -21,7 +23,9 @@ MODULES = (
     figure_rank_curves,
     table_ranks,
     table_variance_and_use,
+    figure_interchange,
     figure_circuits,
+    figure_rank_dial,
     figure_transplants,
     figure_dynamics,
 )

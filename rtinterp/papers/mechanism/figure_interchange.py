@@ -223,7 +223,7 @@ FIGURE = Figure(
         "value. Directions are those of largest variance, those read most, random ones, and learned ones (distributed "
         "alignment search, a short one: a lower bound), all from other pairs than are shown. Controls: the search with "
         "shuffled answers, and in the same body with untrained embeddings. Dashed: the whole site; below one half, as "
-        "for the queried value of needle after the first layer, nothing is searched. Triangles: the parts of the learned "
+        "for the queried value of needle after the first layer, nothing is searched. Triangles: the parts of learned "
         "directions that the unembedding reads (up) and does not (down). Median over seeds."
     ),
     experiment="subspaces",

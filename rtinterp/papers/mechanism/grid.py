@@ -69,8 +69,13 @@ def rank_dial(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec
     for kind, names, restrict, ranks in DIALS:
         budget = scale.budget_of(kind)
         whole = budget.runs(budget.wide, "embeddings", scale.seeds(n_seeds))
-        runs += [*whole, *(restrict(run, rank, names) for rank in ranks for run in whole)]
+        below = budget.wide if restrict is random_directions else _largest_rank(whole[0], names)
+        runs += [*whole, *(restrict(run, rank, names) for rank in ranks if rank < below for run in whole)]
     return list(dict.fromkeys(runs))
+
+
+def _largest_rank(run: RunSpec, names: tuple[str, ...]) -> int:
+    return max(min(p.shape) for p in run.model_parameters() if p.name in names)
 
 
 EXPERIMENTS: dict[str, Experiment] = {
