@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from rtinterp.figures.stored_tables import computed_table
-from rtinterp.papers.mechanism import FIGURES, PAPER
-from rtinterp.papers.mechanism.figure_rank_dial import KINDS, NOTHING, least_sufficient_rank, plot
+from rtinterp.papers.mechanism import PAPER
+from rtinterp.papers.mechanism.figure_rank_dial import FIGURE, KINDS, NOTHING, least_sufficient_rank, plot
 from rtinterp.papers.random_transformers.scales import SCALES
 from rtinterp.store.training import train
 from rtinterp.tasks import DecimalAddition
@@ -17,7 +17,7 @@ from rtinterp.tasks import DecimalAddition
 if TYPE_CHECKING:
     from rtinterp.training.run import Run
 
-TINY, FIGURE = "tiny", FIGURES["figure_rank_dial"]
+TINY = "tiny"
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,7 @@ from rtinterp.figures.paper import Paper
 from rtinterp.papers.mechanism import (
     figure_circuits,
     figure_dynamics,
-    figure_interchange,
     figure_rank_curves,
-    figure_rank_dial,
     figure_transplants,
     table_ranks,
     table_variance_and_use,
@@ -23,9 +21,7 @@ MODULES = (
     figure_rank_curves,
     table_ranks,
     table_variance_and_use,
-    figure_interchange,
     figure_circuits,
-    figure_rank_dial,
     figure_transplants,
     figure_dynamics,
 )

@@ -32,8 +32,8 @@ from rtinterp.training.run import Run
 if TYPE_CHECKING:
     from rtinterp.models.hooked_model import HookedModel
 
-#: Tokens of training sequences that an unembedding is fitted to; test sequences on which effects are measured.
-N_FITTED_TOKENS, N_TEST_SEQUENCES = 12_288, 384
+#: Sequences of the training stream that an unembedding is fitted to; test sequences on which effects are measured.
+N_FITTED, N_TEST_SEQUENCES = 1024, 384
 DRAWS_SEED = 0
 INPUTS: tuple[str, ...] = (TOKEN_EMBEDDING, POSITIONAL_EMBEDDING)
 #: Where the embeddings come from, and what is done to them.
@@ -67,8 +67,7 @@ def _transplants(run: Run, donor: Run | None) -> pl.DataFrame:
     untrained = build_model(task, run.spec.model, run.spec.seed)
     sources = {"own": model, "another": None if donor is None else donor.model, "untrained": untrained}
     generator = torch.Generator().manual_seed(DRAWS_SEED)
-    test_set = task.test_set()
-    stream = task.sample(N_FITTED_TOKENS // test_set.tokens.shape[1], generator)
+    stream, test_set = task.sample(N_FITTED, generator), task.test_set()
     test = test_set[torch.randperm(len(test_set), generator=generator)[:N_TEST_SEQUENCES]]
     extra = {"intact": accuracy(model, test), "n_test_rows": len(test), **floor_columns(task)}
     seeds = {"own": run.spec.seed, "another": None if donor is None else donor.spec.seed, "untrained": None}
@@ -148,8 +147,8 @@ FIGURE = Figure(
         "parentheses, where all is hardly above what a heuristic has. A rotation brings all of needle back and most of "
         "decimal addition, far more than it makes of untrained embeddings: there, bodies are trained to one geometry. "
         "Modular addition: no; each body has frequencies of its own. An affine map does not reach rows that it has not "
-        "seen, not even the body's own, and an unembedding fitted anew makes little more of another body's embeddings "
-        "than of untrained ones. Accuracy on test sequences; dashed: the best simple heuristic."
+        "seen, not even the body's own, and an unembedding fitted anew to 1,024 sequences makes little more of another body's "
+        "embeddings than of untrained ones (of the body's own in modular addition, half). Accuracy on test sequences; dashed: the best simple heuristic."
     ),
     experiment="bodies",
     compute=compute,
