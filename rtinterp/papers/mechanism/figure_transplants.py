@@ -138,17 +138,18 @@ FIGURE = Figure(
     name="figure_transplants",
     title="Embeddings of one body in another",
     caption=(
-        "Claim tested: bodies share an algorithm, each in a subspace of its own. Token and positional embeddings that "
-        "were trained in one body are put into another: with the unembedding trained along with them; rotated to fit "
-        "that body's own (least squares over the rows of both), which its own unembedding reads; mapped to them by an "
-        "affine map that was fitted to every second row and is judged on the others; or as they are, with an "
-        "unembedding fitted anew to training sequences by logistic regression. Controls: the body's own embeddings, "
-        "treated alike, and untrained ones. Found: as they are, the embeddings of another body are useless but for "
-        "parentheses, where all is hardly above what a heuristic has. A rotation brings all of needle back and most of "
-        "decimal addition, far more than it makes of untrained embeddings: there, bodies are trained to one geometry. "
-        "Modular addition: no; each body has frequencies of its own. An affine map does not reach rows that it has not "
-        "seen, not even the body's own, and an unembedding fitted anew to 1,024 sequences makes little more of another body's "
-        "embeddings than of untrained ones (of the body's own in modular addition, half). Accuracy on test sequences; dashed: the best simple heuristic."
+        "Claim tested: bodies share an algorithm, each in a subspace of its own. Token and positional embeddings "
+        "that were trained in one body are put into another: with the unembedding trained along with them; "
+        "rotated to fit that body's own (least squares over the rows of both), which its own unembedding reads; "
+        "mapped to them by an affine map that was fitted to every second row and is judged on the others; or as "
+        "they are, with an unembedding fitted anew to training sequences by logistic regression. Controls: the "
+        "body's own embeddings, treated alike, and untrained ones. Found: as they are, the embeddings of another "
+        "body do no better than guessing on modular addition and needle, and no better than a heuristic "
+        "elsewhere. A rotation brings all of needle back and most of decimal addition, far more than it makes of "
+        "untrained embeddings: there, bodies are trained to one geometry. Modular addition: no. An affine map "
+        "does not reach rows that it has not seen, not even the body's own, and an unembedding fitted anew to "
+        "1,024 sequences makes little more of another body's embeddings than of untrained ones (of the body's own "
+        "in modular addition, half). Accuracy on test sequences; dashed: the best simple heuristic."
     ),
     experiment="bodies",
     compute=compute,
