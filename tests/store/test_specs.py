@@ -15,6 +15,7 @@ from rtinterp.store import StoreError
 from rtinterp.store.contents import parse_spec
 from rtinterp.tasks import (
     TASKS,
+    AffineRecurrence,
     CircuitImitation,
     DecimalAddition,
     KHopInduction,
@@ -23,6 +24,7 @@ from rtinterp.tasks import (
     ModularAddition,
     NeedleInAHaystack,
     ParenthesisBalancing,
+    PolynomialSequence,
     Task,
 )
 from rtinterp.training.spec import RunSpec, TrainSpec, spec_from_json, spec_to_json
@@ -69,6 +71,15 @@ TASK_STRATEGIES: dict[type[Task], st.SearchStrategy[Task]] = {
         alphabet=st.integers(3, 26),
         length=st.integers(203, 2000),
         test_rows=st.sampled_from([None, "distinct", "validation"]),
+    ),
+    AffineRecurrence: st.builds(
+        AffineRecurrence,
+        n_terms=st.integers(4, 1024),
+        dimension=st.integers(1, 64),
+        limit=st.floats(1, allow_infinity=False),
+    ),
+    PolynomialSequence: st.builds(
+        PolynomialSequence, degree=st.integers(0, 8), n_terms=st.integers(12, 1024), dimension=st.integers(1, 64)
     ),
     LanguageModelling: st.builds(
         LanguageModelling,

@@ -225,6 +225,8 @@ def test_names_find_their_tasks() -> None:
         "circuit_imitation",
         "k_hop_induction",
         "language_modelling",
+        "affine_recurrence",
+        "polynomial_sequence",
     }
 
 
