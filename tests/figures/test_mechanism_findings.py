@@ -6,6 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
+from rtinterp.papers.mechanism.figure_interchange import AFTER_LAST, ANSWER
+
 FIGURES = Path(__file__).parents[2] / "figures"
 
 
@@ -39,3 +41,27 @@ def test_transplants() -> None:
     assert f"they reach {of(needle, 'another', 'raw')} and {of(decimal, 'another', 'raw')}." in said
     assert f"no rotation helps: {of(modular, 'another', 'rotated')}." in said
     assert shipped["seed"].n_unique() == 3
+
+
+def test_interchange() -> None:
+    shipped, said = table("figure_interchange"), finding("Few directions hold a variable")
+    assert f"({shipped['seed'].n_unique()} seed; fully trained" in said
+    assert set(shipped["trainable"]) == {"embeddings"}
+    at_end = shipped.filter((pl.col("site") == AFTER_LAST) & (pl.col("place") == ANSWER))
+    two_answers = pl.col("task").str.starts_with("Parenthesis")
+
+    def values(bases: list[str], rank: int | None = None) -> list[float]:
+        rows = at_end.filter(~two_answers & pl.col("basis").is_in(bases))
+        return (rows if rank is None else rows.filter(pl.col("rank") == rank))["accuracy"].to_list()
+
+    fitted, random = values(["learned", "principal", "sensitive"], 32), values(["random"], 32)
+    assert f"switches {100 * min(fitted):.0f} % or more" in said
+    assert f"random ones switch {100 * max(random):.0f} % or less" in said
+    seen, unseen = values(["seen"]), values(["unseen"])
+    assert f"reads switches {100 * min(seen):.0f} % or more, the other part {100 * max(unseen):.0f} % or less" in said
+    placebo, untrained = (
+        shipped.filter(two_answers & (pl.col("basis") == basis))["accuracy"].to_list()
+        for basis in ("placebo", "untrained")
+    )
+    assert f"shuffled answers finds {100 * max(placebo):.0f} %" in said
+    assert f"untrained model {100 * max(untrained):.0f} %" in said

@@ -9,6 +9,7 @@ from rtinterp.figures.paper import Paper
 from rtinterp.papers.mechanism import (
     figure_circuits,
     figure_dynamics,
+    figure_interchange,
     figure_rank_curves,
     figure_transplants,
     table_ranks,
@@ -21,6 +22,7 @@ MODULES = (
     figure_rank_curves,
     table_ranks,
     table_variance_and_use,
+    figure_interchange,
     figure_circuits,
     figure_transplants,
     figure_dynamics,
