@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from rtinterp.papers.mechanism.figure_interchange import AFTER_LAST, ANSWER
+from rtinterp.papers.mechanism.figure_rank_dial import least_sufficient_rank
 
 FIGURES = Path(__file__).parents[2] / "figures"
 
@@ -65,3 +66,16 @@ def test_interchange() -> None:
     )
     assert f"shuffled answers finds {100 * max(placebo):.0f} %" in said
     assert f"untrained model {100 * max(untrained):.0f} %" in said
+
+
+def test_rank_dial() -> None:
+    shipped, said = table("figure_rank_dial"), finding("What is used is not what is needed")
+    assert shipped["seed"].n_unique() == 3
+    assert shipped["task"].n_unique() == 1
+    assert least_sufficient_rank(shipped, "all embeddings") == 4
+    at = {
+        rank: shipped.filter((pl.col("restricted") == "all embeddings") & (pl.col("rank") == rank)) for rank in (2, 4)
+    }
+    assert f"of rank 4 reaches {percents(at[4])} (3 seeds), of rank 2 {percents(at[2])};" in said
+    (k95,) = shipped["k95_embedding"].drop_nulls().unique()
+    assert f"it takes {k95} principal directions to keep 95 %" in said

@@ -11,6 +11,7 @@ from rtinterp.papers.mechanism import (
     figure_dynamics,
     figure_interchange,
     figure_rank_curves,
+    figure_rank_dial,
     figure_transplants,
     table_ranks,
     table_variance_and_use,
@@ -24,6 +25,7 @@ MODULES = (
     table_variance_and_use,
     figure_interchange,
     figure_circuits,
+    figure_rank_dial,
     figure_transplants,
     figure_dynamics,
 )
