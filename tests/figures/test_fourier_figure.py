@@ -104,7 +104,7 @@ def test_the_loss_on_test_pairs_is_that_of_the_history(runs: list[Run], table: p
 def test_the_drawing_has_the_medians_over_seeds(table: pl.DataFrame) -> None:
     figure = plot(table)
     assert [trace.name for trace in figure.data if trace.showlegend] == [name for name, *_ in CURVES.values()]
-    assert len(figure.data) == 3 * len(PAIRS) * len(CURVES) * (N_SEEDS + 1)
+    assert len(figure.data) == 2 * len(PAIRS) * len(CURVES) * (N_SEEDS + 1)
     widest = table.filter(pl.col("d_model") == pl.col("d_model").max(), pairs="test", logits="restricted")
     chosen = widest.filter(pl.col("step") == pl.col("step").max(), frequencies="control")
     expected = chosen.group_by("seed").agg(pl.col("loss").mean())["loss"].median()
