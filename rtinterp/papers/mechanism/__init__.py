@@ -9,6 +9,7 @@ from rtinterp.figures.paper import Paper
 from rtinterp.papers.mechanism import (
     figure_circuits,
     figure_dynamics,
+    figure_fourier,
     figure_interchange,
     figure_rank_curves,
     figure_rank_dial,
@@ -27,6 +28,7 @@ MODULES = (
     figure_circuits,
     figure_rank_dial,
     figure_transplants,
+    figure_fourier,
     figure_dynamics,
 )
 FIGURES = {module.FIGURE.name: module.FIGURE for module in MODULES}

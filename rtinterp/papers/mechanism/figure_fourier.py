@@ -176,7 +176,14 @@ FIGURE = Figure(
     name="figure_fourier",
     title="When sums modulo p come to be added by few frequencies",
     caption=(
-        "Claim tested: a random transformer adds modulo p by a few frequencies of a + b, as fully trained ones do. TODO"
+        "Claim tested: a random transformer adds modulo p by a few frequencies of a + b. Found at the quick scale: "
+        "yes, by two or three. The waves of its key frequencies, those with at least 1 % of the variance of the trained "
+        "model's logits, are enough by themselves from the step on at which it learns; without them the loss is above "
+        "that of guessing, also on training pairs; as many other frequencies, drawn at random as a control, are worth "
+        "nothing, and are not missed. Fully trained models of half the width spread over 11 to 16 frequencies, and in "
+        "one of three the rest still knows much of the sum. Thin lines: seeds; thick ones: medians. "
+        "Gradient symmetricity and distance irrelevance are medians of the trained models: a clock has 0.33 and 0.85, "
+        "a pizza 0.99 and 0.17 (figure 3)."
     ),
     experiment="frequencies",
     compute=compute,
