@@ -49,6 +49,8 @@ CURVES: dict[tuple[str, str], tuple[str, str, str]] = {
     ("excluded", "control"): ("without as many others", COLOURS[1], "dot"),
 }
 LEAST_LOSS = 1e-3
+#: Key frequencies of a seed that are told one by one.
+MOST_NAMED = 4
 
 
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
@@ -136,13 +138,15 @@ def plot(table: pl.DataFrame) -> go.Figure:
 
 
 def _keys(table: pl.DataFrame) -> str:
-    """``"key frequencies: 22 37 19; 21 24 · symmetricity 0.33, irrelevance 0.85"``: of every seed, then medians."""
+    """``"key frequencies: 22 37 19; 21 24"``, or how many where they are many, by seed; then medians."""
     last = table.filter(pl.col("step") == pl.col("step").max()).unique("seed").sort("seed")
     like = (last[name].median() for name in ("gradient_symmetricity", "distance_irrelevance"))
     symmetricity, irrelevance = (f"{value:.2f}" for value in like)
-    return f"key frequencies: {'; '.join(last['key_frequencies'].cast(pl.String))}" + style.small(
-        f"symmetricity {symmetricity}, irrelevance {irrelevance}"
-    )
+    keys = last["key_frequencies"].cast(pl.String).to_list()
+    few = max(len(of_seed.split()) for of_seed in keys) <= MOST_NAMED
+    numbers = ", ".join(str(len(of_seed.split())) for of_seed in keys)
+    named = f"key frequencies: {'; '.join(keys)}" if few else f"{numbers} key frequencies"
+    return named + style.small(f"symmetricity {symmetricity}, irrelevance {irrelevance}")
 
 
 def _add_panel(figure: go.Figure, table: pl.DataFrame, row: int, column: int) -> None:
@@ -177,7 +181,7 @@ FIGURE = Figure(
     title="When sums modulo p come to be added by few frequencies",
     caption=(
         "Claim tested: a random transformer adds modulo p by a few frequencies of a + b. Found at the quick scale: "
-        "yes, by two or three. The waves of its key frequencies, those with at least 1 % of the variance of the trained "
+        "yes, by two or three. The waves of its key frequencies, those with 1 % or more of the variance of the trained "
         "model's logits, are enough by themselves from the step on at which it learns; without them the loss is above "
         "that of guessing, also on training pairs; as many other frequencies, drawn at random as a control, are worth "
         "nothing, and are not missed. Fully trained models of half the width spread over 11 to 16 frequencies, and in "
