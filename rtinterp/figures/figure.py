@@ -45,6 +45,8 @@ class Figure:
         rows: columns among ``key`` that tell the rows of what is drawn apart, whatever their scale. What stands in one
             row is compared, and stands at one scale, each row at the best that is stored for it. Without any, the whole
             figure does.
+        n_bodies: seeds from which on a row tells something; a larger scale does not take the place of a smaller one
+            with so many, as long as it has fewer.
         hyper_parameters: names of fields of ``TrainSpec``, and columns of the table, in which its runs differ beside
             those of ``run_columns``.
         more_columns: further columns of the table in which its runs differ, and how they follow from a spec.
@@ -58,6 +60,7 @@ class Figure:
     plot: Callable[[pl.DataFrame], go.Figure]
     rows: tuple[str | pl.Expr, ...] = ()
     hyper_parameters: tuple[str, ...] = ()
+    n_bodies: int = 1
     more_columns: Mapping[str, Callable[[RunSpec], str | int]] = dataclasses.field(default_factory=dict)
 
     @property

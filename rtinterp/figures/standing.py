@@ -53,6 +53,7 @@ def best_places(
     wanted: Collection[Models],
     *,
     with_incomplete: bool,
+    n_bodies: int = 1,
 ) -> list[Place]:
     """Choose the runs that a figure shows: of each row the largest scale that is complete, then the most seeds.
 
@@ -62,14 +63,18 @@ def best_places(
         scales: the smallest first.
         wanted: the models that a row has at a scale, as far as that is known.
         with_incomplete: above such a row, show what there is of it at larger scales too, the largest first.
+        n_bodies: a scale with fewer seeds neither goes before one with as many, nor stands above it.
     """
     row_numbers = {row: number for number, row in enumerate(dict.fromkeys(place.row for place in stored))}
     chosen: list[Place] = []
     candidates = list(_candidates(scales, stored, wanted))
     for row in row_numbers:
         of_row = [one for one in candidates if one.places[0].row == row]
-        best = max((one for one in of_row if one.n_seeds), key=lambda one: one[:4], default=None)
-        if with_incomplete:
+        whole = [one for one in of_row if one.n_seeds]
+        best = max(whole, key=lambda one: (min(one.n_seeds, n_bodies), *one[:4]), default=None)
+        if with_incomplete and n_bodies > 1 and best is None:
+            best = max(of_row, key=lambda one: (min(len({place.seed for place in one.places}), n_bodies), *one[:4]))
+        elif with_incomplete and n_bodies == 1:
             larger = [one for one in of_row if not one.n_seeds and (best is None or one.size > best.size)]
             for one in sorted(larger, key=lambda one: one[:4], reverse=True):
                 chosen += [place for place in one.places if place not in chosen]

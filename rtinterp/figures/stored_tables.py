@@ -36,8 +36,9 @@ def best_stored_table(
 ) -> pl.DataFrame | None:
     """Make the table of a figure each of whose rows is at the largest scale that is stored; None if nothing is.
 
-    Nothing is trained. Runs that are stored are computed anew; of others, the rows are as the tables of earlier
-    drawings have them. Of equal runs, the first origin's are taken. See ``best_places`` for which stand in the table.
+    Nothing is trained. Of equal runs, the first origin's are taken. Runs that are stored there are computed anew, of
+    others the rows are as the tables of earlier drawings have them; of the other origins, runs that no table has are
+    computed. See ``best_places`` for which stand in the table.
     """
     if figure.experiment is None:
         return figure.compute([])
@@ -45,13 +46,15 @@ def best_stored_table(
     places = {scale: _places(figure, scale, of_scale) for scale, of_scale in specs.items()}
     wanted = dict.fromkeys(place.of_any_seed for of_scale in places.values() for place in of_scale)
     held: dict[Place, list[Held]] = {}
-    for place, one in itertools.chain(
-        _held_runs(specs, places, origins), *(_held_rows(paper, figure, origin) for origin in origins)
-    ):
-        held.setdefault(place, []).append(one)
+    for number, origin in enumerate(origins):
+        ways = [_held_runs(specs, places, origin), _held_rows(paper, figure, origin)]
+        for place, one in itertools.chain(*(ways if number == 0 else reversed(ways))):
+            held.setdefault(place, []).append(one)
     while held:
         stored = _in_order(held, wanted)
-        chosen = best_places(list(paper.scales), stored, wanted, with_incomplete=bool(figure.rows))
+        chosen = best_places(
+            list(paper.scales), stored, wanted, with_incomplete=bool(figure.rows), n_bodies=figure.n_bodies
+        )
         runs = _load(chosen, held)
         if runs is not None:
             return _assembled(figure, chosen, held, runs) if chosen else None
@@ -113,14 +116,13 @@ def _places_of(figure: Figure, keys: pl.DataFrame) -> list[Place]:
 
 
 def _held_runs(
-    specs: Mapping[str, Sequence[RunSpec]], places: Mapping[str, Sequence[Place]], origins: Sequence[Origin]
+    specs: Mapping[str, Sequence[RunSpec]], places: Mapping[str, Sequence[Place]], origin: Origin
 ) -> Iterator[tuple[Place, Held]]:
-    for origin in origins:
-        for scale, of_scale in specs.items():
-            missing = set(origin.runs.missing(of_scale, retry_failed=True))
-            for spec, place in zip(of_scale, places[scale], strict=True):
-                if spec not in missing:
-                    yield place, Held(origin.source, run=(origin.runs, spec))
+    for scale, of_scale in specs.items():
+        missing = set(origin.runs.missing(of_scale, retry_failed=True))
+        for spec, place in zip(of_scale, places[scale], strict=True):
+            if spec not in missing:
+                yield place, Held(origin.source, run=(origin.runs, spec))
 
 
 def _held_rows(paper: Paper, figure: Figure, origin: Origin) -> Iterator[tuple[Place, Held]]:

@@ -70,6 +70,23 @@ def test_a_larger_scale_stands_above_former_models_too() -> None:
     assert chosen([*stored, large]) == {*stored, large}
 
 
+def test_where_bodies_are_counted_few_at_a_larger_scale_do_not_take_the_place_of_many() -> None:
+    many, few = of_seeds(3, "random"), [place("random", 0, scale="short"), place("random", 1, scale="short")]
+    wanted = [one.of_any_seed for one in (*many, *few)]
+
+    def standing(stored: list[Place], n_bodies: int = 3) -> set[Place]:
+        return set(best_places(["quick", "short"], stored, wanted, with_incomplete=True, n_bodies=n_bodies))
+
+    assert standing([*many, *few]) == set(many)
+    assert standing([*many, *few], n_bodies=2) == set(few)
+    assert standing([*many[:1], *few]) == set(few)
+    lacking = place("normal", 0).of_any_seed
+    wanted.append(lacking)
+    assert standing([*many, *few]) == set(few), "what is whole goes before what is not"
+    wanted.append((*place("normal", 0, scale="short").of_any_seed,))
+    assert standing([*many, *few]) == set(many), "of two that lack something, the one of more bodies"
+
+
 @pytest.mark.parametrize(("paper", "figure"), DRAWN)
 def test_redrawing_loses_nothing_of_the_shipped_tables(paper: Paper, figure: Figure, tmp_path: Path) -> None:
     """From the tables alone: nothing of them depends on runs that are not shipped."""

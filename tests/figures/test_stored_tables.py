@@ -114,6 +114,22 @@ def test_runs_go_before_tables_and_say_whose_they_are(
     assert "tiny scale, 2 seeds, trained here" in FIGURES[name].plot(found(name, tiny_store)).layout.title.text
 
 
+def test_what_came_with_the_repository_is_read_and_only_what_no_table_has_is_computed(
+    tables: dict[str, pl.DataFrame], tiny_store: RunStore, shipped: Path, results: Path, none: RunStore, capsys
+) -> None:
+    name = "figure7_width"
+    some_of(tiny_store, shipped / "runs", "")
+    theirs = origins(none, results, shipped)
+    table = best_stored_table(PAPER, FIGURES[name], theirs)
+    assert table is not None
+    assert_same(table, tables[name])
+    assert "computing" not in capsys.readouterr().err
+    table_path(name, shipped / PAPER.name).unlink()
+    table = best_stored_table(PAPER, FIGURES[name], theirs)
+    assert table is not None
+    assert table.equals(tables[name])
+
+
 def test_what_is_drawn_among_what_is_shipped_is_shipped(
     tables: dict[str, pl.DataFrame], tiny_store: RunStore, shipped: Path
 ) -> None:

@@ -28,6 +28,7 @@ from rtinterp.figures.accuracies import floor_columns
 from rtinterp.figures.figure import TASK, Figure, with_run_columns
 from rtinterp.figures.regime_style import regime_name
 from rtinterp.papers.mechanism.bases import training_batches
+from rtinterp.papers.mechanism.grid import N_BODIES
 from rtinterp.papers.mechanism.rank_measurements import N_TEST_SEQUENCES, some_test_sequences
 from rtinterp.plot.look import colour_bar
 from rtinterp.tasks.causal_task import CausalTask
@@ -186,5 +187,6 @@ FIGURE = Figure(
     experiment="subspaces",
     compute=compute,
     plot=plot,
+    n_bodies=N_BODIES,
     rows=(TASK, "trainable"),
 )

@@ -13,6 +13,7 @@ from rtinterp.analysis import distances_travelled, models_of, over_steps
 from rtinterp.figures import style
 from rtinterp.figures.accuracies import floor_columns
 from rtinterp.figures.figure import TASK, Figure, with_run_columns
+from rtinterp.papers.mechanism.grid import N_BODIES
 from rtinterp.papers.mechanism.release_measures import Measures
 from rtinterp.papers.mechanism.watched_runs import STEPS_PER_OCTAVE
 from rtinterp.plot.look import COLOURS, axes
@@ -187,6 +188,7 @@ FIGURE = Figure(
     experiment="release",
     compute=compute,
     plot=plot,
+    n_bodies=N_BODIES,
     rows=(TASK,),
     hyper_parameters=("release_at",),
 )

@@ -26,6 +26,7 @@ from rtinterp.analysis import (
 from rtinterp.figures import style
 from rtinterp.figures.curves import FLOOR_LABEL
 from rtinterp.figures.figure import Figure, task_of, with_run_columns
+from rtinterp.papers.mechanism.grid import N_BODIES
 from rtinterp.plot.look import COLOURS, axes
 from rtinterp.tasks import ModularAddition
 from rtinterp.training.run import Run
@@ -192,4 +193,5 @@ FIGURE = Figure(
     experiment="frequencies",
     compute=compute,
     plot=plot,
+    n_bodies=N_BODIES,
 )

@@ -29,6 +29,7 @@ from rtinterp.figures.curves import log_axis
 from rtinterp.figures.figure import TASK, Figure, task_of, with_run_columns
 from rtinterp.figures.regime_style import regime_name
 from rtinterp.models.build import build_model
+from rtinterp.papers.mechanism.grid import N_BODIES
 from rtinterp.plot.look import COLOURS, axes
 from rtinterp.tasks.causal_task import CausalTask, Counterfactuals
 from rtinterp.training.run import Run
@@ -234,5 +235,6 @@ FIGURE = Figure(
     experiment="subspaces",
     compute=compute,
     plot=plot,
+    n_bodies=N_BODIES,
     rows=(TASK, "trainable"),
 )

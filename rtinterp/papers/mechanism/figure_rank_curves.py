@@ -14,6 +14,7 @@ from rtinterp.figures.curves import FLOOR_LABEL, log_axis
 from rtinterp.figures.figure import TASK, Figure
 from rtinterp.figures.regime_style import regime_name
 from rtinterp.papers.mechanism.bases import BASES
+from rtinterp.papers.mechanism.grid import N_BODIES
 from rtinterp.papers.mechanism.rank_measurements import N_TEST_SEQUENCES, measured
 from rtinterp.plot.look import COLOURS, axes
 from rtinterp.training.run import Run
@@ -118,5 +119,6 @@ FIGURE = Figure(
     experiment="subspaces",
     compute=compute,
     plot=plot,
+    n_bodies=N_BODIES,
     rows=(TASK, "trainable"),
 )

@@ -25,7 +25,7 @@ from rtinterp.figures.accuracies import floor_columns
 from rtinterp.figures.curves import log_axis
 from rtinterp.figures.figure import TASK, Figure, with_run_columns
 from rtinterp.models.parametrisations import LowRank, Parametrisation, RandomSubspace
-from rtinterp.papers.mechanism.grid import EMBEDDINGS
+from rtinterp.papers.mechanism.grid import EMBEDDINGS, N_BODIES
 from rtinterp.plot.look import COLOURS, axes
 from rtinterp.tasks import Batch
 from rtinterp.training.run import Run
@@ -180,6 +180,7 @@ FIGURE = Figure(
     experiment="rank_dial",
     compute=compute,
     plot=plot,
+    n_bodies=N_BODIES,
     rows=(TASK,),
     more_columns={"parametrisation": parametrisation},
 )

@@ -25,6 +25,7 @@ from rtinterp.figures.curves import FLOOR_LABEL
 from rtinterp.figures.figure import TASK, Figure, with_run_columns
 from rtinterp.models.build import build_model
 from rtinterp.models.parameters import POSITIONAL_EMBEDDING, TOKEN_EMBEDDING, UNEMBEDDING
+from rtinterp.papers.mechanism.grid import N_BODIES
 from rtinterp.plot.look import COLOURS, axes
 from rtinterp.tasks import Batch
 from rtinterp.training.run import Run
@@ -154,5 +155,6 @@ FIGURE = Figure(
     experiment="bodies",
     compute=compute,
     plot=plot,
+    n_bodies=N_BODIES,
     rows=(TASK,),
 )

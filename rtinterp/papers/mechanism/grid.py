@@ -48,6 +48,10 @@ DIALS: tuple[tuple[type[Task], tuple[str, ...], Restrict, tuple[int, ...]], ...]
 )
 
 
+#: Bodies are what is observed: so many seeds make a row of a figure, whatever is stored of fewer at a larger scale.
+N_BODIES = 3
+
+
 def subspaces(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
     """List wide random transformers of the four algorithmic tasks, then fully trained ones of the same widths."""
     return [

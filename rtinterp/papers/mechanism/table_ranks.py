@@ -14,6 +14,7 @@ from rtinterp.figures.figure import TASK, Figure
 from rtinterp.figures.regime_style import regime_name
 from rtinterp.papers.mechanism.bases import BASES, FOUND
 from rtinterp.papers.mechanism.figure_rank_curves import site_name
+from rtinterp.papers.mechanism.grid import N_BODIES
 from rtinterp.papers.mechanism.rank_measurements import N_TEST_SEQUENCES, SHARES, least_rank_or_none, measured
 from rtinterp.training.run import Run
 
@@ -104,5 +105,6 @@ FIGURE = Figure(
     experiment="subspaces",
     compute=compute,
     plot=plot,
+    n_bodies=N_BODIES,
     rows=(TASK, "trainable"),
 )
