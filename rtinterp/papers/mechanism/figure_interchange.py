@@ -226,7 +226,7 @@ FIGURE = Figure(
         "shown. Controls: the search with shuffled answers, and in the same body with untrained embeddings. "
         "Dashed: the whole site; below one half, as for the queried value of needle after the first layer, "
         "nothing is searched. Triangles: the parts of learned directions that the unembedding reads (up) and does "
-        "not (down). Median over seeds. Found, in one body of each task: yes but for parentheses. After the last "
+        "not (down). Median over seeds. Found: yes, but for parentheses. After the last "
         "layer, 32 directions of any fitted basis hold each variable, and random ones none; of the learned ones "
         "the part that is read does it, the other nothing. The value asked for by needle arrives at the position "
         "that predicts in the last layer only. For parentheses the controls succeed, too, and a learned subspace "
