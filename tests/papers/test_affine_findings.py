@@ -82,3 +82,26 @@ def test_where_growing_sequences_are_lost() -> None:
     at = {(name, position): mse for name, position, mse in medians.rows()}
     better = [position for position in range(19) if at["trained", position] < at["copy", position]]
     assert better == list(range(7)), "positions count from 0: the first term is read at 0"
+
+
+def test_regimes() -> None:
+    runs = table("figure_regimes").filter(pl.col("body") == "transformer")
+
+    def ends(trainable: str, d_model: int) -> list[float]:
+        errors = sorted(runs.filter(pl.col("trainable") == trainable, pl.col("d_model") == d_model)["mse"].to_list())
+        assert len(errors) == 3
+        return [errors[0], errors[-1]]
+
+    copying = runs["copy"][0]
+    assert said("on which copying's error is #)") == pytest.approx([copying], abs=5e-4)
+    assert said("no better than copying (# to #)") == pytest.approx(ends("embeddings", 16), abs=5e-4)
+    assert said("its error is # to #, and") == pytest.approx(ends("embeddings", 32), abs=5e-5)
+    wide = ends("embeddings", 64)
+    assert said("and of width 64 # to #, 11") == pytest.approx(wide, abs=5e-5)
+    assert said("#, # to # times below")[1:] == pytest.approx([copying / wide[1], copying / wide[0]], abs=0.5)
+    assert said("errors are # to # at width 64, beside") == pytest.approx(ends("frozen_qk", 64), abs=5e-6)
+    assert said("beside # to # of fully trained") == pytest.approx(ends("all", 64), abs=5e-6)
+    mixing = table("figure_regimes").filter(pl.col("body") != "transformer", pl.col("d_model") == 64)["mse"]
+    assert said("they are # to # at width 64, as") == pytest.approx(
+        [min(mixing.to_list()), max(mixing.to_list())], abs=5e-5
+    )

@@ -16,6 +16,7 @@ from rtinterp.papers.affine_recurrences import (
     figure_comparing_heads,
     figure_layer_lens,
     figure_next_term_errors,
+    figure_regimes,
     table_readings,
 )
 from rtinterp.papers.affine_recurrences.grid import EXPERIMENTS
@@ -26,6 +27,7 @@ _MODULES = (
     figure_layer_lens,
     figure_comparing_heads,
     figure_ablated_parts,
+    figure_regimes,
     table_readings,
 )
 FIGURES = {module.FIGURE.name: module.FIGURE for module in _MODULES}

@@ -60,7 +60,9 @@ def plot(table: pl.DataFrame) -> go.Figure:
     )
     log_axis(figure, table["d_model"].unique().sort().to_list(), "width (d<sub>model</sub>)")
     style.finish(figure, "Which parts have to train", table, width=820, height=380)
-    return figure.update_layout(margin_r=110)
+    # Below the axis, since the labels of floors stand on the right.
+    legend = {"orientation": "h", "x": 0, "y": -0.2}
+    return figure.update_layout(margin_r=110, margin_b=110, legend=legend)
 
 
 FIGURE = Figure(
