@@ -58,7 +58,7 @@ def test_it_trains_what_is_missing_and_nothing_twice(tmp_path: Path, capsys: pyt
 
 def test_a_plan_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peak, "SECONDS_PER_SIZE", 0.01)
-    assert sweep("--plan", runs=tmp_path / "runs") == 0
+    assert sweep("random_transformers", "mechanism", "--plan", runs=tmp_path / "runs") == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in EXPERIMENTS if name not in ("figure4", "table5"))
     assert "154 V100-days" in printed
