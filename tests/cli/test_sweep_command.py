@@ -12,6 +12,7 @@ from rtinterp.cli import main
 from rtinterp.cli import sweep as sweep_command
 from rtinterp.executors.sweep import Report, Sweep
 from rtinterp.models.transformer.spec import ModelSpec
+from rtinterp.papers.affine_recurrences.scales import SCALES as OF_RECURRENCES
 from rtinterp.papers.random_transformers.grid import EXPERIMENTS
 from rtinterp.papers.random_transformers.scales import SCALES, ImitationBudget, LanguageBudget, Scale, TaskBudget
 from rtinterp.store import RunStore
@@ -26,8 +27,8 @@ TRAINING = TrainSpec(n_steps=2, batch_size=8, n_warmup_steps=1)
 
 
 @pytest.fixture(autouse=True)
-def tiny() -> Iterator[None]:
-    """The one scale there is; afterwards the others are back, in their order."""
+def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The one scale that all papers have; afterwards the others are back, in their order."""
     tasks = (ModularAddition(p=13), NeedleInAHaystack(4, 16), DecimalAddition(2), ParenthesisBalancing(5))
     scale = Scale(
         algorithmic=tuple(TaskBudget(task, (8, 16), TRAINING, TRAINING, TRAINING) for task in tasks),
@@ -38,6 +39,7 @@ def tiny() -> Iterator[None]:
     others = dict(SCALES)
     SCALES.clear()
     SCALES["tiny"] = scale
+    monkeypatch.setitem(OF_RECURRENCES, "tiny", OF_RECURRENCES["quick"])
     yield
     SCALES.clear()
     SCALES.update(others)
@@ -58,7 +60,7 @@ def test_it_trains_what_is_missing_and_nothing_twice(tmp_path: Path, capsys: pyt
 
 def test_a_plan_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peak, "SECONDS_PER_SIZE", 0.01)
-    assert sweep("random_transformers", "mechanism", "--plan", runs=tmp_path / "runs") == 0
+    assert sweep("--plan", runs=tmp_path / "runs") == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in EXPERIMENTS if name not in ("figure4", "table5"))
     assert "154 V100-days" in printed
