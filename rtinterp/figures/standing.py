@@ -73,7 +73,8 @@ def best_places(
         whole = [one for one in of_row if one.n_seeds]
         best = max(whole, key=lambda one: (min(one.n_seeds, n_bodies), *one[:4]), default=None)
         if with_incomplete and n_bodies > 1 and best is None:
-            best = max(of_row, key=lambda one: (min(len({place.seed for place in one.places}), n_bodies), *one[:4]))
+            enough = [one for one in of_row if len({place.seed for place in one.places}) >= n_bodies]
+            best = max(enough, key=lambda one: one[:4], default=None)
         elif with_incomplete and n_bodies == 1:
             larger = [one for one in of_row if not one.n_seeds and (best is None or one.size > best.size)]
             for one in sorted(larger, key=lambda one: one[:4], reverse=True):
@@ -91,10 +92,12 @@ def _candidates(scales: Sequence[str], stored: Collection[Place], wanted: Collec
         needed = {model: kind for of_scale, of_row, model, kind in wanted if (of_scale, of_row) == (scale, row)}
         current = [place for place in places if place.model in needed]
         former = [place for place in places if place.model not in needed]
-        kinds = {place.kind for place in current}
+        # Either may stand in where the other lacks a kind; which of the two, the more seeds decide.
+        kinds, former_kinds = ({place.kind for place in group} for group in (current, former))
         standing_in = [place for place in places if place.model in needed or place.kind not in kinds]
+        filled_up = [place for place in places if place.model not in needed or place.kind not in former_kinds]
         counted = set(needed.values()) or {place.kind for place in places}
-        for group in (current, former, standing_in):
+        for group in (current, former, standing_in, filled_up):
             if group:
                 is_current = group == current
                 models = set(needed) if is_current else {place.model for place in group}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from rtinterp.figures import stored_tables
 from rtinterp.figures.figure import Figure
 from rtinterp.figures.paper import Paper
 from rtinterp.figures.provenance import origins
@@ -58,6 +60,11 @@ def test_current_models_go_before_former_ones_of_their_kind() -> None:
     }
 
 
+def test_a_current_model_of_few_seeds_takes_the_place_of_none_of_many() -> None:
+    former, others = of_seeds(3, "normal", n_steps=100), of_seeds(3, "random", "lstm")
+    assert chosen([*former, *others, place("normal", 0)]) == {*former, *others}
+
+
 def test_more_seeds_of_every_kind_go_before_what_is_current() -> None:
     former = of_seeds(3, "random", "normal", "lstm", n_steps=100)
     assert chosen([*former, *of_seeds(1, "random", "normal", "lstm")]) == set(former)
@@ -85,6 +92,31 @@ def test_where_bodies_are_counted_few_at_a_larger_scale_do_not_take_the_place_of
     assert standing([*many, *few]) == set(few), "what is whole goes before what is not"
     wanted.append((*place("normal", 0, scale="short").of_any_seed,))
     assert standing([*many, *few]) == set(many), "of two that lack something, the one of more bodies"
+
+
+def test_a_row_of_too_few_bodies_that_lacks_something_does_not_stand() -> None:
+    few, many = of_seeds(2, "random"), of_seeds(3, "random")
+    wanted = [place(kind, 0).of_any_seed for kind in ("random", "normal")]
+    for stored, shown in ((few, []), (many, many)):
+        assert best_places(["quick"], stored, wanted, with_incomplete=True, n_bodies=3) == shown
+
+
+@pytest.mark.parametrize(("paper", "figure"), DRAWN)
+def test_what_is_shipped_of_runs_costs_no_row_of_the_tables(
+    paper: Paper, figure: Figure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runs are not computed: what would stand is counted."""
+    standing: list[Place] = []
+
+    def count(places: list[Place], _: object) -> dict[Place, object]:
+        standing.extend(places)
+        return {}
+
+    monkeypatch.setattr(stored_tables, "_load", count)
+    monkeypatch.setattr(stored_tables, "_assembled", lambda *_: None)
+    best_stored_table(paper, figure, origins(RunStore(tmp_path / "none"), tmp_path / "results", SHIPPED))
+    table = pl.read_csv(table_path(figure.name, SHIPPED / paper.name), infer_schema_length=None)
+    assert len(standing) >= len(table.select("scale", *figure.key).unique())
 
 
 @pytest.mark.parametrize(("paper", "figure"), DRAWN)
