@@ -1,4 +1,8 @@
-"""Tasks, widths and budgets. All of them are our design: the paper's own are not public."""
+"""Tasks, widths and budgets. All of them are our design: the paper's own are not public.
+
+Rates of the smaller scales are those of a sketch with one model, steps what the scale's time allows. Nothing was
+searched.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ class Scale:
         width: of the models that are opened.
         widths: of the models that are compared by regime.
         training: of all models, whatever they train.
-        first_seed: the first of the seeds that are reported; budgets were chosen on others.
+        first_seed: the first of the seeds that are reported.
     """
 
     width: int
