@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rtinterp.models.build import build_model as build_model
     from rtinterp.models.parametrisations import LowRank as LowRank
     from rtinterp.models.parametrisations import RandomSubspace as RandomSubspace
+    from rtinterp.models.parametrisations import ReadSubspace as ReadSubspace
     from rtinterp.models.parametrisations import register_parametrisation as register_parametrisation
     from rtinterp.models.recurrent.spec import RecurrentSpec as RecurrentSpec
     from rtinterp.models.regimes import freeze as freeze
@@ -36,6 +37,7 @@ _HOME = {
     "register_body": "rtinterp.models.bodies",
     "LowRank": "rtinterp.models.parametrisations",
     "RandomSubspace": "rtinterp.models.parametrisations",
+    "ReadSubspace": "rtinterp.models.parametrisations",
     "register_parametrisation": "rtinterp.models.parametrisations",
     "build_model": "rtinterp.models.build",
     "to_bridge": "rtinterp.models.transformer.bridge",

@@ -1,4 +1,7 @@
-"""Initial tensors as a function of (parameters, seed) alone, bit for bit the same on every machine."""
+"""Initial tensors as a function of (parameters, seed) alone, bit for bit the same on every machine.
+
+A function of other tensors is the same but for what it says of its rounding.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from rtinterp.models.initial_values import ValueOfOthers
 from rtinterp.models.memory import check_parameters_fit
 from rtinterp.models.parameters import Parameter
 
@@ -30,7 +34,12 @@ def initialise(parameters: Iterable[Parameter], seed: int) -> dict[str, Float32[
 
 def initial_blocks(parameter: Parameter, seed: int) -> Iterator[Float32[np.ndarray, " value"]]:
     """The values of an initial tensor, in order and a block at a time, so that any tensor takes little memory."""
-    for block in parameter.initial.blocks(parameter.shape, _stream(parameter, seed)):
+    initial = parameter.initial
+    if isinstance(initial, ValueOfOthers):
+        others = [_initial_tensor(other, seed).double().numpy() for other in initial.others]
+        yield initial.values(parameter.shape, others).astype(np.float32)
+        return
+    for block in initial.blocks(parameter.shape, _stream(parameter, seed)):
         yield block.astype(np.float32)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from rtinterp.models.initial_values import Constant, InitialValue
+from rtinterp.models.initial_values import Constant, InitialValue, ValueOfOthers
 
 TOKEN_EMBEDDING = "embed.W_E"
 POSITIONAL_EMBEDDING = "pos_embed.W_pos"
@@ -43,7 +43,7 @@ class Parameter:
 
     name: str
     shape: tuple[int, ...]
-    initial: InitialValue
+    initial: InitialValue | ValueOfOthers
     group: str
     decays: bool = False
     trains: bool = True

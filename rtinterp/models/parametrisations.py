@@ -10,14 +10,15 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from jaxtyping import Float
 from pydantic import BeforeValidator, Field
 from torch import Tensor
 
-from rtinterp.models.initial_values import Normal, Orthonormal
+from rtinterp.models.initial_values import InitialValue, Normal, Orthonormal, ValueOfOthers
 from rtinterp.models.parameters import POSITIONAL_EMBEDDING, TOKEN_EMBEDDING, UNEMBEDDING, Parameter, matrix
+from rtinterp.models.reading_directions import reading_directions
 from rtinterp.registry import Registry
 from rtinterp.strict import strict
 
@@ -116,8 +117,48 @@ class LowRank(Parametrisation):
         return held[f"{self.name}.{name}.A"] @ held[f"{self.name}.{name}.B"]
 
 
+class _Subspace(Parametrisation):
+    """The d_model axis of W lies in the span of fixed orthonormal directions; what trains are the coordinates.
+
+    Attributes:
+        dimension: number of directions.
+    """
+
+    dimension: int
+
+    @abc.abstractmethod
+    def directions(self, parameters: Sequence[Parameter]) -> InitialValue | ValueOfOthers:
+        """How the directions ``[dimension d_model]`` are found, from the parameters of the model."""
+
+    def leaves(self, parameter: Parameter) -> tuple[Parameter, ...]:
+        """The coordinates, which start larger than the tensor as they are fewer than d_model."""
+        d_model, others = self._d_model(parameter), math.prod(parameter.shape) // self._d_model(parameter)
+        if self.dimension > d_model:
+            raise ValueError(f"dimension={self.dimension} is more than d_model={d_model}, which {parameter.name} has")
+        std = parameter.initial.root_mean_square(parameter.shape) * math.sqrt(d_model / self.dimension)
+        shape = (self.dimension, others) if parameter.name == UNEMBEDDING else (others, self.dimension)
+        return (matrix(f"{self.name}.{parameter.name}", shape, Normal(std), parameter.group),)
+
+    def fixed(self, parameters: Sequence[Parameter]) -> tuple[Parameter, ...]:
+        embedding = next(parameter for parameter in parameters if parameter.name == self.tensors[0])
+        shape = (self.dimension, self._d_model(embedding))
+        initial = self.directions(parameters)
+        return (Parameter(f"{self.name}.directions", shape, initial, embedding.group, trains=False),)
+
+    def effective(self, name: str, held: Mapping[str, Float[Tensor, ...]]) -> Float[Tensor, ...]:
+        coordinates, directions = held[f"{self.name}.{name}"], held[f"{self.name}.directions"]
+        return directions.mT @ coordinates if name == UNEMBEDDING else coordinates @ directions
+
+    def _d_model(self, parameter: Parameter) -> int:
+        if parameter.name == UNEMBEDDING:
+            return parameter.shape[0]
+        if parameter.name in (TOKEN_EMBEDDING, POSITIONAL_EMBEDDING):
+            return parameter.shape[1]
+        raise ValueError(f"{parameter.name} is not an embedding, so it has no one axis of d_model for {self.name}")
+
+
 @strict
-class RandomSubspace(Parametrisation):
+class RandomSubspace(_Subspace):
     """The d_model axis of W lies in the span of fixed random orthonormal directions; what trains are the coordinates.
 
     The directions are drawn from the seed, and are the same for all of ``tensors``.
@@ -135,33 +176,39 @@ class RandomSubspace(Parametrisation):
     dimension: Annotated[int, Field(ge=1)]
     tensors: TensorNames = (TOKEN_EMBEDDING, POSITIONAL_EMBEDDING, UNEMBEDDING)
 
-    def leaves(self, parameter: Parameter) -> tuple[Parameter, ...]:
-        """The coordinates, which start larger than the tensor as they are fewer than d_model."""
-        d_model, others = self._d_model(parameter), math.prod(parameter.shape) // self._d_model(parameter)
-        if self.dimension > d_model:
-            raise ValueError(f"dimension={self.dimension} is more than d_model={d_model}, which {parameter.name} has")
-        std = parameter.initial.root_mean_square(parameter.shape) * math.sqrt(d_model / self.dimension)
-        shape = (self.dimension, others) if parameter.name == UNEMBEDDING else (others, self.dimension)
-        return (matrix(f"{self.name}.{parameter.name}", shape, Normal(std), parameter.group),)
+    def directions(self, parameters: Sequence[Parameter]) -> InitialValue:
+        return Orthonormal()
 
-    def fixed(self, parameters: Sequence[Parameter]) -> tuple[Parameter, ...]:
-        embedding = next(parameter for parameter in parameters if parameter.name == self.tensors[0])
-        shape = (self.dimension, self._d_model(embedding))
-        return (Parameter(f"{self.name}.directions", shape, Orthonormal(), embedding.group, trains=False),)
 
-    def effective(self, name: str, held: Mapping[str, Float[Tensor, ...]]) -> Float[Tensor, ...]:
-        coordinates, directions = held[f"{self.name}.{name}"], held[f"{self.name}.directions"]
-        return directions.mT @ coordinates if name == UNEMBEDDING else coordinates @ directions
+@strict
+class ReadSubspace(_Subspace):
+    """The d_model axis of W lies in the span of the directions that the body reads most, or least.
 
-    def _d_model(self, parameter: Parameter) -> int:
-        if parameter.name == UNEMBEDDING:
-            return parameter.shape[0]
-        if parameter.name in (TOKEN_EMBEDDING, POSITIONAL_EMBEDDING):
-            return parameter.shape[1]
-        raise ValueError(f"{parameter.name} is not an embedding, so it has no one axis of d_model for {self.name}")
+    These are right-singular vectors of all the matrices that read the residual stream, at their initial values, which
+    in a random transformer they keep; ``rtinterp.models.reading_directions`` has them. They are a function of the body
+    and the seed, and the same for all of ``tensors``.
+
+    Attributes:
+        dimension: number of directions.
+        end: ``"most"`` for the largest singular values, ``"least"`` for the smallest.
+        tensors: names of embeddings.
+
+    Raises:
+        ValueError: a value is out of range, or nothing of the body is known to read its residual stream.
+    """
+
+    name: ClassVar[str] = "read_subspace"
+
+    dimension: Annotated[int, Field(ge=1)]
+    end: Literal["most", "least"] = "most"
+    tensors: TensorNames = (TOKEN_EMBEDDING, POSITIONAL_EMBEDDING, UNEMBEDDING)
+
+    def directions(self, parameters: Sequence[Parameter]) -> ValueOfOthers:
+        return reading_directions(parameters, most=self.end == "most")
 
 
 PARAMETRISATIONS: Registry[Parametrisation] = Registry("parametrisation", Parametrisation, "rtinterp.parametrisations")
 register_parametrisation = PARAMETRISATIONS.register
 register_parametrisation(LowRank)
 register_parametrisation(RandomSubspace)
+register_parametrisation(ReadSubspace)

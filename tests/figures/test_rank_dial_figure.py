@@ -9,7 +9,7 @@ import pytest
 
 from rtinterp.figures.stored_tables import computed_table
 from rtinterp.papers.mechanism import PAPER
-from rtinterp.papers.mechanism.figure_rank_dial import FIGURE, KINDS, NOTHING, least_sufficient_rank, plot
+from rtinterp.papers.mechanism.figure_rank_dial import FIGURE, KINDS, NOTHING, kind, least_sufficient_rank, plot
 from rtinterp.papers.random_transformers.scales import SCALES
 from rtinterp.store.training import train
 from rtinterp.tasks import DecimalAddition
@@ -36,7 +36,9 @@ def test_runs_that_differ_in_their_rank_alone_are_told_apart(runs: list[Run], ta
     expected = [1 if run.spec.parametrisation is None else 0 for run in runs]
     assert [int(name == NOTHING) for name in table["restricted"]] == expected
     assert table.filter(pl.col("restricted") == NOTHING)["rank"].to_list() == [table["d_model"][0]]
-    assert set(table["restricted"]) == {NOTHING, *KINDS}
+    named = {spec.parametrisation and kind(spec.parametrisation) for spec in (run.spec for run in runs)}
+    assert set(table["restricted"]) == {NOTHING, *named} - {None}
+    assert {"all embeddings", "W_E", "W_pos", "W_U"} <= set(table["restricted"]) <= {NOTHING, *KINDS}
 
 
 def test_the_least_rank_is_the_planted_one() -> None:

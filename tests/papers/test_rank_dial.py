@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rtinterp.models.initialisation import initialise
-from rtinterp.models.parametrisations import LowRank, RandomSubspace
+from rtinterp.models.parametrisations import LowRank, RandomSubspace, ReadSubspace
 from rtinterp.papers.mechanism.grid import DIALS, EMBEDDINGS, low_rank, random_directions, rank_dial
 from rtinterp.papers.random_transformers.scales import SCALES
 from rtinterp.training.spec import RunSpec
@@ -37,7 +37,7 @@ def test_embeddings_are_of_the_rank_that_they_are_restricted_to(spec: RunSpec) -
     if spec.parametrisation is None:
         return
     tensors = effective(spec)
-    assert isinstance(spec.parametrisation, LowRank | RandomSubspace)
+    assert isinstance(spec.parametrisation, LowRank | RandomSubspace | ReadSubspace)
     rank = spec.parametrisation.rank if isinstance(spec.parametrisation, LowRank) else spec.parametrisation.dimension
     for name in EMBEDDINGS:
         full = min(tensors[name].shape)

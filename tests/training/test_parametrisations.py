@@ -14,7 +14,7 @@ from training_references import CPU, EMBEDDINGS, TASKS, distance, mean_loss, sma
 
 from rtinterp.models.body import Body
 from rtinterp.models.initialisation import initialise
-from rtinterp.models.parametrisations import LowRank, Parametrisation, RandomSubspace
+from rtinterp.models.parametrisations import LowRank, Parametrisation, RandomSubspace, ReadSubspace
 from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.store import RunStore
@@ -33,6 +33,8 @@ PARAMETRISATIONS = [
     (RandomSubspace(5), "embeddings"),
     (RandomSubspace(4, (W_pos,)), "input_embeddings"),
     (RandomSubspace(5, (W_E, W_U)), "frozen_qk"),
+    (ReadSubspace(5), "embeddings"),
+    (ReadSubspace(4, "most", (W_E, W_pos)), "input_embeddings"),
 ]
 cases = pytest.mark.parametrize(("parametrisation", "trainable"), PARAMETRISATIONS, ids=str)
 
@@ -52,7 +54,7 @@ def leaf_loss(spec: RunSpec, leaves: dict[str, Tensor]) -> Tensor:
         if isinstance(kind, LowRank):
             tensors[name] = leaves[f"low_rank.{name}.A"] @ leaves[f"low_rank.{name}.B"]
         else:
-            coordinates, directions = leaves[f"random_subspace.{name}"], leaves["random_subspace.directions"]
+            coordinates, directions = leaves[f"{kind.name}.{name}"], leaves[f"{kind.name}.directions"]
             tensors[name] = directions.T @ coordinates if name == W_U else coordinates @ directions
     model = spec.model.hooked(spec.task, {name: tensor.detach() for name, tensor in tensors.items()}, "cpu")
     batch = TrainingStream(spec.task, spec.training.batch_size, spec.seed, CPU).next_batch()
@@ -85,7 +87,9 @@ def test_gradients_of_leaves_are_those_of_autograd(
 
 
 @pytest.mark.parametrize(
-    "parametrisation", [LowRank(1), LowRank(4), LowRank(16, (W_E,)), RandomSubspace(1), RandomSubspace(7)], ids=str
+    "parametrisation",
+    [LowRank(1), LowRank(4), LowRank(16, (W_E,)), RandomSubspace(1), RandomSubspace(7), ReadSubspace(7)],
+    ids=str,
 )
 def test_a_model_starts_as_large_as_without(parametrisation: Parametrisation) -> None:
     spec = dataclasses.replace(run_spec(None), task=ModularAddition(p=211), model=ModelSpec(64))
@@ -111,7 +115,7 @@ def test_trained_tensors_have_the_rank_and_lie_in_the_subspace(
             n_directions = parametrisation.rank
         else:
             n_directions = parametrisation.dimension
-            directions = initial["random_subspace.directions"]
+            directions = initial[f"{parametrisation.name}.directions"]
             W = tensors[name].T if name == W_U else tensors[name]
             torch.testing.assert_close(W @ directions.T @ directions, W, rtol=1e-5, atol=1e-6)
         assert (values[n_directions:] < 1e-6 * values[0]).all()
@@ -133,7 +137,9 @@ def test_directions_are_orthonormal_and_differ_by_seed() -> None:
     assert (many.square().mean(0) * 48 - 1).abs().max() < 5 * (2 / len(many)) ** 0.5
 
 
-@pytest.mark.parametrize("parametrisation", [LowRank(8, (W_U,)), LowRank(8, (W_E, W_U)), RandomSubspace(16)], ids=str)
+@pytest.mark.parametrize(
+    "parametrisation", [LowRank(8, (W_U,)), LowRank(8, (W_E, W_U)), RandomSubspace(16), ReadSubspace(16)], ids=str
+)
 def test_full_rank_reaches_what_full_training_reaches(parametrisation: Parametrisation) -> None:
     task = Memorization(n_keys=4)
     training = {"n_steps": 120, "batch_size": 64, "learning_rate": 3e-2, "weight_decay": 0.0}
@@ -216,6 +222,7 @@ def test_weight_decay_shrinks_leaves_as_adamw_says() -> None:
         ({"parametrisation": RandomSubspace(17)}, "dimension=17 is more than d_model=16"),
         ({"parametrisation": LowRank(2, ("embed.W_X",))}, "no embed.W_X"),
         ({"parametrisation": LowRank(2), "model": RecurrentSpec(16)}, "no pos_embed.W_pos"),
+        ({"parametrisation": ReadSubspace(2, "most", (W_E,)), "model": RecurrentSpec(16)}, "reads its residual stream"),
         ({"parametrisation": LowRank(2), "trainable": "unembedding"}, "'unembedding' does not train embed.W_E, pos"),
         ({"parametrisation": LowRank(2, ("blocks.0.attn.W_Q",)), "trainable": "all"}, "is not a matrix"),
         ({"parametrisation": RandomSubspace(2, ("blocks.0.mlp.W_in",)), "trainable": "all"}, "is not an embedding"),
@@ -227,7 +234,7 @@ def test_what_cannot_be_made_is_refused(changes: dict, message: str) -> None:
         dataclasses.replace(run_spec(None), **changes)
 
 
-@pytest.mark.parametrize("kind", [LowRank, RandomSubspace])
+@pytest.mark.parametrize("kind", [LowRank, RandomSubspace, ReadSubspace])
 def test_no_direction_is_no_parametrisation(kind: type[Parametrisation]) -> None:
     with pytest.raises(ValueError, match="greater than or equal to 1"):
         kind(0)

@@ -8,7 +8,7 @@ import json
 import pytest
 from training_references import REGIMES, TASKS, small_run
 
-from rtinterp.models.parametrisations import LowRank, RandomSubspace
+from rtinterp.models.parametrisations import LowRank, RandomSubspace, ReadSubspace
 from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import DecimalAddition, ModularAddition, NeedleInAHaystack, ParenthesisBalancing, Task
@@ -82,6 +82,7 @@ CHANGES = {
     "parametrisation.rank": dataclasses.replace(SPEC, parametrisation=LowRank(3)),
     "parametrisation.tensors": dataclasses.replace(SPEC, parametrisation=LowRank(2, ("unembed.W_U",))),
     "parametrisation.name": dataclasses.replace(SPEC, parametrisation=RandomSubspace(2)),
+    "parametrisation.end": dataclasses.replace(SPEC, parametrisation=ReadSubspace(2, "least")),
 }
 WATCHING = ("training.steps_per_evaluation", "training.kept_steps")
 
@@ -140,7 +141,8 @@ def test_the_table_changes_every_field() -> None:
     for part in ("task", "model", "training"):
         fields |= {f"{part}.{field.name}" for field in dataclasses.fields(getattr(SPEC, part))}
     fields |= {f"model.{field.name}" for field in dataclasses.fields(RecurrentSpec)}
-    fields |= {f"parametrisation.{field.name}" for field in dataclasses.fields(LowRank)} | {"parametrisation.name"}
+    fields |= {f"parametrisation.{field.name}" for field in dataclasses.fields(LowRank)}
+    fields |= {"parametrisation.name", "parametrisation.end"}
     assert set(CHANGES) == fields
 
 

@@ -24,7 +24,7 @@ from rtinterp.figures import style
 from rtinterp.figures.accuracies import floor_columns
 from rtinterp.figures.curves import log_axis
 from rtinterp.figures.figure import TASK, Figure, with_run_columns
-from rtinterp.models.parametrisations import LowRank, Parametrisation, RandomSubspace
+from rtinterp.models.parametrisations import LowRank, Parametrisation, RandomSubspace, ReadSubspace
 from rtinterp.papers.mechanism.grid import EMBEDDINGS, N_BODIES
 from rtinterp.plot.look import COLOURS, axes
 from rtinterp.tasks import Batch
@@ -40,7 +40,15 @@ BASES_SEED = 0
 SHARE = 0.95
 NOTHING = "nothing"
 #: What is restricted, in the order of the legend.
-KINDS = ("all embeddings", "all embeddings, random directions", "W_E", "W_U")
+KINDS = (
+    "all embeddings",
+    "all embeddings, random directions",
+    "all embeddings, directions read most",
+    "all embeddings, directions read least",
+    "W_E",
+    "W_pos",
+    "W_U",
+)
 
 
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
@@ -103,6 +111,8 @@ def kind(restriction: Parametrisation | None) -> str:
         return NOTHING
     if isinstance(restriction, RandomSubspace):
         return KINDS[1]
+    if isinstance(restriction, ReadSubspace):
+        return KINDS[2] if restriction.end == "most" else KINDS[3]
     names = [name for name in EMBEDDINGS if name in restriction.tensors]
     return names[0].rpartition(".")[2] if len(names) == 1 else KINDS[0]
 
@@ -111,7 +121,7 @@ def rank(restriction: Parametrisation | None, d_model: int) -> int:
     """The rank that embeddings are restricted to; d_model where they are not."""
     if isinstance(restriction, LowRank):
         return restriction.rank
-    return restriction.dimension if isinstance(restriction, RandomSubspace) else d_model
+    return restriction.dimension if isinstance(restriction, RandomSubspace | ReadSubspace) else d_model
 
 
 def least_sufficient_rank(table: pl.DataFrame, restricted: str) -> int | None:

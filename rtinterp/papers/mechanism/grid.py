@@ -8,11 +8,11 @@ from typing import TypeAlias
 
 from rtinterp.figures.paper import Experiment
 from rtinterp.models.parameters import POSITIONAL_EMBEDDING, TOKEN_EMBEDDING, UNEMBEDDING
-from rtinterp.models.parametrisations import LowRank, RandomSubspace
+from rtinterp.models.parametrisations import LowRank, RandomSubspace, ReadSubspace
 from rtinterp.papers.mechanism.watched_runs import frequencies, release
 from rtinterp.papers.random_transformers.budgets import Scale
 from rtinterp.papers.random_transformers.grid import RANDOM_AND_NORMAL
-from rtinterp.tasks import Corpus, DecimalAddition, ModularAddition, ParenthesisBalancing, Task
+from rtinterp.tasks import Corpus, DecimalAddition, ModularAddition, NeedleInAHaystack, ParenthesisBalancing, Task
 from rtinterp.training.spec import RunSpec
 
 #: Makes a run of which some tensors are at most of a rank.
@@ -34,6 +34,16 @@ def random_directions(run: RunSpec, rank: int, names: tuple[str, ...]) -> RunSpe
     return dataclasses.replace(run, parametrisation=RandomSubspace(rank, names))
 
 
+def most_read(run: RunSpec, rank: int, names: tuple[str, ...]) -> RunSpec:
+    """Return the run with some embeddings in the span of as many directions, those that its body reads most."""
+    return dataclasses.replace(run, parametrisation=ReadSubspace(rank, "most", names))
+
+
+def least_read(run: RunSpec, rank: int, names: tuple[str, ...]) -> RunSpec:
+    """Return the run with some embeddings in the span of as many directions, those that its body reads least."""
+    return dataclasses.replace(run, parametrisation=ReadSubspace(rank, "least", names))
+
+
 EMBEDDINGS = (TOKEN_EMBEDDING, POSITIONAL_EMBEDDING, UNEMBEDDING)
 #: The rank dial: a task, which of its embeddings are restricted, to what, and to which ranks.
 DIALS: tuple[tuple[type[Task], tuple[str, ...], Restrict, tuple[int, ...]], ...] = (
@@ -43,7 +53,18 @@ DIALS: tuple[tuple[type[Task], tuple[str, ...], Restrict, tuple[int, ...]], ...]
     (ParenthesisBalancing, EMBEDDINGS, random_directions, (4, 16)),
     (DecimalAddition, (TOKEN_EMBEDDING,), low_rank, (2, 4)),
     (DecimalAddition, (UNEMBEDDING,), low_rank, (2, 4)),
-    (ModularAddition, EMBEDDINGS, low_rank, (4, 8, 16)),
+    (ParenthesisBalancing, EMBEDDINGS, most_read, (4,)),
+    (ParenthesisBalancing, EMBEDDINGS, least_read, (4,)),
+    (DecimalAddition, EMBEDDINGS, most_read, (64,)),
+    (DecimalAddition, EMBEDDINGS, least_read, (64,)),
+    (ModularAddition, EMBEDDINGS, low_rank, (8, 4)),
+    (NeedleInAHaystack, EMBEDDINGS, low_rank, (8,)),
+    (DecimalAddition, (POSITIONAL_EMBEDDING,), low_rank, (2,)),
+    (ParenthesisBalancing, (TOKEN_EMBEDDING,), low_rank, (1,)),
+    (ParenthesisBalancing, (POSITIONAL_EMBEDDING,), low_rank, (1,)),
+    (ParenthesisBalancing, (UNEMBEDDING,), low_rank, (1,)),
+    (NeedleInAHaystack, EMBEDDINGS, low_rank, (16,)),
+    (ModularAddition, EMBEDDINGS, low_rank, (16,)),
     (ModularAddition, EMBEDDINGS, random_directions, (64,)),
 )
 
@@ -73,7 +94,7 @@ def rank_dial(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec
     for kind, names, restrict, ranks in DIALS:
         budget = scale.budget_of(kind)
         whole = budget.runs(budget.wide, "embeddings", scale.seeds(n_seeds))
-        below = budget.wide if restrict is random_directions else _largest_rank(whole[0], names)
+        below = _largest_rank(whole[0], names) if restrict is low_rank else budget.wide
         runs += [*whole, *(restrict(run, rank, names) for rank in ranks if rank < below for run in whole)]
     return list(dict.fromkeys(runs))
 

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.papers.random_transformers.budgets import Scale, TaskBudget
-from rtinterp.tasks import Corpus, ModularAddition, NeedleInAHaystack, Task
+from rtinterp.tasks import Corpus, ModularAddition, NeedleInAHaystack, ParenthesisBalancing, Task
 from rtinterp.training.spec import RunSpec
 
 #: Of the steps that a phase of training keeps, evenly on a log scale.
 STEPS_PER_OCTAVE, N_OCTAVES = 3, 3
 N_OCTAVES_OF_FREQUENCIES = 4
 
-RELEASED_TASKS: tuple[type[Task], ...] = (NeedleInAHaystack,)
+RELEASED_TASKS: tuple[type[Task], ...] = (NeedleInAHaystack, ParenthesisBalancing)
 
 
 def spread(n_steps: int, n_octaves: int = N_OCTAVES) -> tuple[int, ...]:
