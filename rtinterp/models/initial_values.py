@@ -5,14 +5,10 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float64
-
-if TYPE_CHECKING:
-    from rtinterp.models.parameters import Parameter
 
 SINUSOID_BASE = 10_000.0
 BLOCK_VALUES = 2**20
@@ -27,26 +23,6 @@ class InitialValue(abc.ABC):
 
         Values in float64 leave the rounding to float32 as the only place where a last bit of libm could show.
         """
-
-    @abc.abstractmethod
-    def root_mean_square(self, shape: tuple[int, ...]) -> float:
-        """What the root of the mean square of the values is expected to be."""
-
-
-class ValueOfOthers(abc.ABC):
-    """How a tensor starts that is a function of other initial tensors of the same seed.
-
-    Attributes:
-        others: the parameters that it is a function of; they start by an ``InitialValue``.
-    """
-
-    others: tuple[Parameter, ...]
-
-    @abc.abstractmethod
-    def values(
-        self, shape: tuple[int, ...], others: Sequence[Float64[np.ndarray, ...]]
-    ) -> Float64[np.ndarray, " value"]:
-        """The values in their order, from the initial tensors of ``others``."""
 
     @abc.abstractmethod
     def root_mean_square(self, shape: tuple[int, ...]) -> float:

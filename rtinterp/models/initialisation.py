@@ -14,9 +14,8 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from rtinterp.models.initial_values import ValueOfOthers
 from rtinterp.models.memory import check_parameters_fit
-from rtinterp.models.parameters import Parameter
+from rtinterp.models.parameters import Parameter, ValueOfOthers
 
 PHILOX_KEY_BYTES = 16
 

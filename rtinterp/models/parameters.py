@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import re
+from collections.abc import Sequence
 
-from rtinterp.models.initial_values import Constant, InitialValue, ValueOfOthers
+import numpy as np
+from jaxtyping import Float64
+
+from rtinterp.models.initial_values import Constant, InitialValue
 
 TOKEN_EMBEDDING = "embed.W_E"
 POSITIONAL_EMBEDDING = "pos_embed.W_pos"
@@ -27,6 +32,26 @@ _GROUP_NAMES = {
 GROUPS = tuple(_GROUP_NAMES)
 #: The groups of ``EMBEDDINGS``.
 EMBEDDING_GROUPS = frozenset({"token_embedding", "positional_embedding", "unembedding"})
+
+
+class ValueOfOthers(abc.ABC):
+    """How a tensor starts that is a function of other initial tensors of the same seed.
+
+    Attributes:
+        others: the parameters that it is a function of; they start by an ``InitialValue``.
+    """
+
+    others: tuple[Parameter, ...]
+
+    @abc.abstractmethod
+    def values(
+        self, shape: tuple[int, ...], others: Sequence[Float64[np.ndarray, ...]]
+    ) -> Float64[np.ndarray, " value"]:
+        """The values in their order, from the initial tensors of ``others``."""
+
+    @abc.abstractmethod
+    def root_mean_square(self, shape: tuple[int, ...]) -> float:
+        """What the root of the mean square of the values is expected to be."""
 
 
 @dataclasses.dataclass(frozen=True)

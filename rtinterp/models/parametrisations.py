@@ -16,8 +16,15 @@ from jaxtyping import Float
 from pydantic import BeforeValidator, Field
 from torch import Tensor
 
-from rtinterp.models.initial_values import InitialValue, Normal, Orthonormal, ValueOfOthers
-from rtinterp.models.parameters import POSITIONAL_EMBEDDING, TOKEN_EMBEDDING, UNEMBEDDING, Parameter, matrix
+from rtinterp.models.initial_values import InitialValue, Normal, Orthonormal
+from rtinterp.models.parameters import (
+    POSITIONAL_EMBEDDING,
+    TOKEN_EMBEDDING,
+    UNEMBEDDING,
+    Parameter,
+    ValueOfOthers,
+    matrix,
+)
 from rtinterp.models.reading_directions import reading_directions
 from rtinterp.registry import Registry
 from rtinterp.strict import strict

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Float64
 
-from rtinterp.models.initial_values import ValueOfOthers
-from rtinterp.models.parameters import Parameter
+from rtinterp.models.parameters import Parameter, ValueOfOthers
 
 #: The matrices that read the stream: the axis of d_model is the last but one.
 READERS = r"blocks\.\d+\.(?:attn\.W_[QKV]|mlp\.W_(?:in|gate))"
