@@ -10,6 +10,7 @@ from rtinterp.tasks.causal_task import CausalTask, Counterfactuals
 from rtinterp.tasks.circuit_imitation import CircuitImitation
 from rtinterp.tasks.corpus import Corpus, find_corpus, open_corpus
 from rtinterp.tasks.decimal_addition import DecimalAddition
+from rtinterp.tasks.group_word_problem import GroupWordProblem
 from rtinterp.tasks.held_out import HeldOutTask
 from rtinterp.tasks.k_hop_induction import KHopInduction
 from rtinterp.tasks.language_modelling import LanguageModelling
@@ -52,6 +53,7 @@ for _task in (
     KHopInduction,
     AffineRecurrence,
     PolynomialSequence,
+    GroupWordProblem,
 ):
     register_task(_task)
 
@@ -64,6 +66,7 @@ __all__ = [
     "Corpus",
     "Counterfactuals",
     "DecimalAddition",
+    "GroupWordProblem",
     "HeldOutTask",
     "KHopInduction",
     "LanguageModelling",

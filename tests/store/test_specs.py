@@ -18,6 +18,7 @@ from rtinterp.tasks import (
     AffineRecurrence,
     CircuitImitation,
     DecimalAddition,
+    GroupWordProblem,
     KHopInduction,
     LanguageModelling,
     Memorization,
@@ -70,6 +71,12 @@ TASK_STRATEGIES: dict[type[Task], st.SearchStrategy[Task]] = {
         max_hops=st.integers(1, 200),
         alphabet=st.integers(3, 26),
         length=st.integers(203, 2000),
+        test_rows=st.sampled_from([None, "distinct", "validation"]),
+    ),
+    GroupWordProblem: st.builds(
+        GroupWordProblem,
+        length=st.integers(7, 2000),
+        group=st.sampled_from(["Z2", "Z60", "A4xZ5", "A5"]),
         test_rows=st.sampled_from([None, "distinct", "validation"]),
     ),
     AffineRecurrence: st.builds(

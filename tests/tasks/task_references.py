@@ -17,6 +17,7 @@ from torch import Tensor
 from rtinterp.tasks import (
     CircuitImitation,
     DecimalAddition,
+    GroupWordProblem,
     KHopInduction,
     LanguageModelling,
     Memorization,
@@ -112,6 +113,11 @@ def k_hop_induction(task: KHopInduction, row: list[int]) -> tuple[list[int], lis
     return row, list(range(task.length))
 
 
+def group_word_problem(task: GroupWordProblem, row: list[int]) -> tuple[list[int], list[int]]:
+    assert all(0 <= element < (2 if task.group == "Z2" else 60) for element in row)
+    return row, list(range(task.length))
+
+
 PAPER_CASES = [
     pytest.param(ModularAddition(), modular_addition, id="modular_addition"),
     pytest.param(NeedleInAHaystack(), needle, id="needle"),
@@ -142,6 +148,8 @@ OTHER_CASES = [
     ),
     pytest.param(KHopInduction(), k_hop_induction, id="k_hop_induction"),
     pytest.param(KHopInduction(max_hops=3, alphabet=3, length=24), k_hop_induction, id="k_hop_induction-3-3-24"),
+    pytest.param(GroupWordProblem(), group_word_problem, id="group_word_problem"),
+    pytest.param(GroupWordProblem(24, "Z2"), group_word_problem, id="group_word_problem-24-Z2"),
     pytest.param(
         LanguageModelling.from_corpus(made_up_corpus(), d_vocab=300, context_length=16),
         language_modelling,

@@ -12,6 +12,7 @@ from rtinterp.tasks import (
     TASKS,
     CircuitImitation,
     DecimalAddition,
+    GroupWordProblem,
     KHopInduction,
     Memorization,
     ModularAddition,
@@ -49,6 +50,8 @@ def test_rows_and_scored_positions_are_those_of_a_brute_force(task: Task, refere
         (Memorization(), 3, 5, 1024),
         (CircuitImitation(128), 41, 40, 512),
         (KHopInduction(), 99, 99, 23),
+        (GroupWordProblem(), 16, 16, 60),
+        (GroupWordProblem(9, "Z2"), 9, 9, 2),
         (NeedleInAHaystack(max_pairs=4, n_values=7), 11, 48, 16),
         (NeedleInAHaystack(max_pairs=4, n_values=8), 11, 48, 32),
     ],
@@ -93,6 +96,7 @@ def test_the_generator_decides_the_batch_and_nothing_else_does(task: Task, refer
         Memorization(n_keys=7),
         CircuitImitation(6, n_tokens=5),
         KHopInduction(max_hops=3, length=12),
+        GroupWordProblem(4),
     ],
     ids=str,
 )
@@ -137,6 +141,9 @@ def test_no_sequences_is_an_error(task: Task, reference: Reference, n: int) -> N
         (Memorization(), [3, 517, 400], "3 y5 400"),
         (CircuitImitation(8), [3, 511, 0], "3 511 0"),
         (KHopInduction(), [16, 17, 20, 21, 22], "16 a d ~ _"),
+        (GroupWordProblem(), [0, 1, 2, 3, 59], "e (345) (354) (23)(45) (15)(24)"),
+        (GroupWordProblem(group="A4xZ5"), [0, 7, 59], "e,0 (234),2 (14)(23),4"),
+        (GroupWordProblem(group="Z60"), [0, 7, 59], "0 7 59"),
     ],
 )
 def test_decode(task: Task, tokens: list[int], text: str) -> None:

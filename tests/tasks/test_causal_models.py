@@ -8,6 +8,7 @@ import torch
 from rtinterp.tasks import (
     CausalTask,
     DecimalAddition,
+    GroupWordProblem,
     KHopInduction,
     ModularAddition,
     NeedleInAHaystack,
@@ -20,6 +21,7 @@ TASKS = {
     "decimal": DecimalAddition(n_digits=3),
     "parentheses": ParenthesisBalancing(max_pairs=6),
     "k-hop": KHopInduction(max_hops=4, length=30),
+    "words": GroupWordProblem(5, "A4xZ5"),
 }
 CASES = [(name, variable) for name, task in TASKS.items() for variable in task.variables]
 N = 200
@@ -52,6 +54,9 @@ def rightly_answered(task: CausalTask, row: list[int]) -> list[int]:
         case KHopInduction():  # whose answers are not part of the sequence
             assert row[0] <= task.max_hops
             assert all(left != right > task.max_hops for left, right in itertools.pairwise(row[1:]))
+            return row
+        case GroupWordProblem():  # nor are these
+            assert set(row) <= set(range(60))
             return row
     raise AssertionError(task)
 

@@ -10,6 +10,7 @@ from task_references import CASES, Reference
 from rtinterp.tasks import (
     CircuitImitation,
     DecimalAddition,
+    GroupWordProblem,
     KHopInduction,
     Memorization,
     ModularAddition,
@@ -60,6 +61,9 @@ from rtinterp.tasks import (
         (KHopInduction, {"length": 18}, "max_hops=16 lead nowhere in 18 positions; use a length of at least 19"),
         (KHopInduction, {"max_hops": 1, "alphabet": 3, "length": 6}, "48 distinct .* larger alphabet or length"),
         (KHopInduction, {"test_rows": "official"}, "test_rows='official'.*'distinct' or 'validation'"),
+        (GroupWordProblem, {"length": 1}, "length=.*greater than or equal to 2"),
+        (GroupWordProblem, {"group": "S5"}, "group='S5'.*'Z2', 'Z60', 'A4xZ5' or 'A5'"),
+        (GroupWordProblem, {"length": 6, "group": "Z2"}, "only 64 distinct .* larger length or group"),
     ],
 )
 def test_nonsense_is_refused_with_what_is_allowed(build: type[Task], parameters: dict, message: str) -> None:
