@@ -16,6 +16,7 @@ from rtinterp.tasks.k_hop_induction import KHopInduction
 from rtinterp.tasks.language_modelling import LanguageModelling
 from rtinterp.tasks.memorization import Memorization
 from rtinterp.tasks.modular_addition import ModularAddition
+from rtinterp.tasks.multi_query_recall import MultiQueryRecall
 from rtinterp.tasks.needle_in_a_haystack import NeedleInAHaystack
 from rtinterp.tasks.official_list import OfficialListTask
 from rtinterp.tasks.parenthesis_balancing import ParenthesisBalancing
@@ -54,6 +55,7 @@ for _task in (
     AffineRecurrence,
     PolynomialSequence,
     GroupWordProblem,
+    MultiQueryRecall,
 ):
     register_task(_task)
 
@@ -72,6 +74,7 @@ __all__ = [
     "LanguageModelling",
     "Memorization",
     "ModularAddition",
+    "MultiQueryRecall",
     "NeedleInAHaystack",
     "OfficialListTask",
     "ParenthesisBalancing",

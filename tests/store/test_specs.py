@@ -23,6 +23,7 @@ from rtinterp.tasks import (
     LanguageModelling,
     Memorization,
     ModularAddition,
+    MultiQueryRecall,
     NeedleInAHaystack,
     ParenthesisBalancing,
     PolynomialSequence,
@@ -77,6 +78,13 @@ TASK_STRATEGIES: dict[type[Task], st.SearchStrategy[Task]] = {
         GroupWordProblem,
         length=st.integers(7, 2000),
         group=st.sampled_from(["Z2", "Z60", "A4xZ5", "A5"]),
+        test_rows=st.sampled_from([None, "distinct", "validation"]),
+    ),
+    MultiQueryRecall: st.builds(
+        MultiQueryRecall,
+        length=st.integers(80, 4096),
+        n_pairs=st.integers(2, 20),
+        d_vocab=st.integers(42, 10**6),
         test_rows=st.sampled_from([None, "distinct", "validation"]),
     ),
     AffineRecurrence: st.builds(

@@ -22,6 +22,7 @@ from rtinterp.tasks import (
     LanguageModelling,
     Memorization,
     ModularAddition,
+    MultiQueryRecall,
     NeedleInAHaystack,
     ParenthesisBalancing,
     Task,
@@ -118,6 +119,19 @@ def group_word_problem(task: GroupWordProblem, row: list[int]) -> tuple[list[int
     return row, list(range(task.length))
 
 
+def multi_query_recall(task: MultiQueryRecall, row: list[int]) -> tuple[list[int], list[int]]:
+    end, first_value = 2 * task.n_pairs, task.d_vocab // 2
+    keys, values = row[0:end:2], row[1:end:2]
+    assert len(set(keys)) == len(set(values)) == task.n_pairs, "keys or values repeat"
+    assert all(1 <= key < first_value for key in keys)
+    assert all(value >= first_value for value in values)
+    scored = [at for at in range(end, task.length) if row[at] in keys]
+    assert {row[at] for at in scored} == set(keys)
+    assert all((at - end) % 2 == 0 for at in scored)
+    assert len(scored) == task.n_pairs, "asked for twice"
+    return row, scored
+
+
 PAPER_CASES = [
     pytest.param(ModularAddition(), modular_addition, id="modular_addition"),
     pytest.param(NeedleInAHaystack(), needle, id="needle"),
@@ -150,6 +164,8 @@ OTHER_CASES = [
     pytest.param(KHopInduction(max_hops=3, alphabet=3, length=24), k_hop_induction, id="k_hop_induction-3-3-24"),
     pytest.param(GroupWordProblem(), group_word_problem, id="group_word_problem"),
     pytest.param(GroupWordProblem(24, "Z2"), group_word_problem, id="group_word_problem-24-Z2"),
+    pytest.param(MultiQueryRecall(), multi_query_recall, id="multi_query_recall"),
+    pytest.param(MultiQueryRecall(16, 4, 10), multi_query_recall, id="multi_query_recall-16-4-10"),
     pytest.param(
         LanguageModelling.from_corpus(made_up_corpus(), d_vocab=300, context_length=16),
         language_modelling,

@@ -11,6 +11,7 @@ from rtinterp.tasks import (
     GroupWordProblem,
     KHopInduction,
     ModularAddition,
+    MultiQueryRecall,
     NeedleInAHaystack,
     ParenthesisBalancing,
 )
@@ -21,6 +22,7 @@ TASKS = {
     "decimal": DecimalAddition(n_digits=3),
     "parentheses": ParenthesisBalancing(max_pairs=6),
     "k-hop": KHopInduction(max_hops=4, length=30),
+    "recall": MultiQueryRecall(20, 3, 14),
     "words": GroupWordProblem(5, "A4xZ5"),
 }
 CASES = [(name, variable) for name, task in TASKS.items() for variable in task.variables]
@@ -55,7 +57,14 @@ def rightly_answered(task: CausalTask, row: list[int]) -> list[int]:
             assert row[0] <= task.max_hops
             assert all(left != right > task.max_hops for left, right in itertools.pairwise(row[1:]))
             return row
-        case GroupWordProblem():  # nor are these
+        case MultiQueryRecall():  # nor are these
+            keys, values = row[:6:2], row[1:6:2]
+            assert len(set(keys)) == len(set(values)) == 3
+            assert set(keys) <= set(range(1, 7))
+            assert set(values) <= set(range(7, 14))
+            assert sorted(token for token in row[6:] if token in keys) == sorted(keys)
+            return row
+        case GroupWordProblem():
             assert set(row) <= set(range(60))
             return row
     raise AssertionError(task)

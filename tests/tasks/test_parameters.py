@@ -14,6 +14,7 @@ from rtinterp.tasks import (
     KHopInduction,
     Memorization,
     ModularAddition,
+    MultiQueryRecall,
     NeedleInAHaystack,
     ParenthesisBalancing,
     Task,
@@ -64,6 +65,10 @@ from rtinterp.tasks import (
         (GroupWordProblem, {"length": 1}, "length=.*greater than or equal to 2"),
         (GroupWordProblem, {"group": "S5"}, "group='S5'.*'Z2', 'Z60', 'A4xZ5' or 'A5'"),
         (GroupWordProblem, {"length": 6, "group": "Z2"}, "only 64 distinct .* larger length or group"),
+        (MultiQueryRecall, {"n_pairs": 0}, "n_pairs=.*greater than or equal to 1"),
+        (MultiQueryRecall, {"n_pairs": 17}, "n_pairs=17 .* not fit into 64 tokens; use a length of at least 68"),
+        (MultiQueryRecall, {"d_vocab": 9}, "n_pairs=4 .* d_vocab=9 has 3; use a d_vocab of at least 10"),
+        (MultiQueryRecall, {"n_pairs": 2, "d_vocab": 8}, "only 72 distinct .* larger d_vocab or n_pairs"),
     ],
 )
 def test_nonsense_is_refused_with_what_is_allowed(build: type[Task], parameters: dict, message: str) -> None:
