@@ -22,6 +22,7 @@ from rtinterp.tasks.official_list import OfficialListTask
 from rtinterp.tasks.parenthesis_balancing import ParenthesisBalancing
 from rtinterp.tasks.polynomial_sequence import PolynomialSequence
 from rtinterp.tasks.sequence_task import SequenceTask
+from rtinterp.tasks.sorting import Sorting
 
 TaskClass = TypeVar("TaskClass", bound=type[Task])
 
@@ -56,6 +57,7 @@ for _task in (
     PolynomialSequence,
     GroupWordProblem,
     MultiQueryRecall,
+    Sorting,
 ):
     register_task(_task)
 
@@ -80,6 +82,7 @@ __all__ = [
     "ParenthesisBalancing",
     "PolynomialSequence",
     "SequenceTask",
+    "Sorting",
     "SparePositions",
     "Task",
     "find_corpus",

@@ -27,6 +27,7 @@ from rtinterp.tasks import (
     NeedleInAHaystack,
     ParenthesisBalancing,
     PolynomialSequence,
+    Sorting,
     Task,
 )
 from rtinterp.training.spec import RunSpec, TrainSpec, spec_from_json, spec_to_json
@@ -85,6 +86,12 @@ TASK_STRATEGIES: dict[type[Task], st.SearchStrategy[Task]] = {
         length=st.integers(80, 4096),
         n_pairs=st.integers(2, 20),
         d_vocab=st.integers(42, 10**6),
+        test_rows=st.sampled_from([None, "distinct", "validation"]),
+    ),
+    Sorting: st.builds(
+        Sorting,
+        length=st.integers(7, 1000),
+        vocabulary=st.integers(2, 1000),
         test_rows=st.sampled_from([None, "distinct", "validation"]),
     ),
     AffineRecurrence: st.builds(

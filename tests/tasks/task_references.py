@@ -25,6 +25,7 @@ from rtinterp.tasks import (
     MultiQueryRecall,
     NeedleInAHaystack,
     ParenthesisBalancing,
+    Sorting,
     Task,
 )
 
@@ -132,6 +133,12 @@ def multi_query_recall(task: MultiQueryRecall, row: list[int]) -> tuple[list[int
     return row, scored
 
 
+def sorting(task: Sorting, row: list[int]) -> tuple[list[int], list[int]]:
+    n, numbers = task.length, row[: task.length]
+    assert all(0 <= number < task.vocabulary for number in numbers)
+    return [*numbers, task.vocabulary, *sorted(numbers)], list(range(n, 2 * n))
+
+
 PAPER_CASES = [
     pytest.param(ModularAddition(), modular_addition, id="modular_addition"),
     pytest.param(NeedleInAHaystack(), needle, id="needle"),
@@ -166,6 +173,8 @@ OTHER_CASES = [
     pytest.param(GroupWordProblem(24, "Z2"), group_word_problem, id="group_word_problem-24-Z2"),
     pytest.param(MultiQueryRecall(), multi_query_recall, id="multi_query_recall"),
     pytest.param(MultiQueryRecall(16, 4, 10), multi_query_recall, id="multi_query_recall-16-4-10"),
+    pytest.param(Sorting(), sorting, id="sorting"),
+    pytest.param(Sorting(3, 30), sorting, id="sorting-3-30"),
     pytest.param(
         LanguageModelling.from_corpus(made_up_corpus(), d_vocab=300, context_length=16),
         language_modelling,

@@ -19,6 +19,7 @@ from rtinterp.tasks import (
     MultiQueryRecall,
     NeedleInAHaystack,
     ParenthesisBalancing,
+    Sorting,
     Task,
 )
 
@@ -54,6 +55,7 @@ def test_rows_and_scored_positions_are_those_of_a_brute_force(task: Task, refere
         (GroupWordProblem(), 16, 16, 60),
         (GroupWordProblem(9, "Z2"), 9, 9, 2),
         (MultiQueryRecall(), 64, 64, 8192),
+        (Sorting(), 21, 21, 6),
         (NeedleInAHaystack(max_pairs=4, n_values=7), 11, 48, 16),
         (NeedleInAHaystack(max_pairs=4, n_values=8), 11, 48, 32),
     ],
@@ -99,6 +101,7 @@ def test_the_generator_decides_the_batch_and_nothing_else_does(task: Task, refer
         CircuitImitation(6, n_tokens=5),
         KHopInduction(max_hops=3, length=12),
         GroupWordProblem(4),
+        Sorting(4),
         MultiQueryRecall(10, 2, 12),
     ],
     ids=str,
@@ -147,6 +150,7 @@ def test_no_sequences_is_an_error(task: Task, reference: Reference, n: int) -> N
         (GroupWordProblem(), [0, 1, 2, 3, 59], "e (345) (354) (23)(45) (15)(24)"),
         (GroupWordProblem(group="A4xZ5"), [0, 7, 59], "e,0 (234),2 (14)(23),4"),
         (MultiQueryRecall(12, 2, 12), [1, 7, 5, 11, 0, 6, 5, 7, 3, 2, 1, 1], "k1 v1 k5 v5 0 v0 k5? v1 k3 k2 k1? k1?"),
+        (Sorting(3, 30), [29, 0, 3, 30, 0, 3, 29], "29 0 3 = 0 3 29"),
         (GroupWordProblem(group="Z60"), [0, 7, 59], "0 7 59"),
     ],
 )

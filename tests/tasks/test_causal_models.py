@@ -14,6 +14,7 @@ from rtinterp.tasks import (
     MultiQueryRecall,
     NeedleInAHaystack,
     ParenthesisBalancing,
+    Sorting,
 )
 
 TASKS = {
@@ -23,6 +24,7 @@ TASKS = {
     "parentheses": ParenthesisBalancing(max_pairs=6),
     "k-hop": KHopInduction(max_hops=4, length=30),
     "recall": MultiQueryRecall(20, 3, 14),
+    "sorting": Sorting(6),
     "words": GroupWordProblem(5, "A4xZ5"),
 }
 CASES = [(name, variable) for name, task in TASKS.items() for variable in task.variables]
@@ -53,6 +55,8 @@ def rightly_answered(task: CausalTask, row: list[int]) -> list[int]:
         case ParenthesisBalancing():
             string = "".join({task.OPEN: "(", task.CLOSE: ")"}[token] for token in row[: row.index(task.QUERY)])
             return task.sequence(string).tolist()
+        case Sorting():
+            return [*row[:6], 5, *sorted(row[:6])]
         case KHopInduction():  # whose answers are not part of the sequence
             assert row[0] <= task.max_hops
             assert all(left != right > task.max_hops for left, right in itertools.pairwise(row[1:]))

@@ -17,6 +17,7 @@ from rtinterp.tasks import (
     MultiQueryRecall,
     NeedleInAHaystack,
     ParenthesisBalancing,
+    Sorting,
     Task,
 )
 
@@ -69,6 +70,9 @@ from rtinterp.tasks import (
         (MultiQueryRecall, {"n_pairs": 17}, "n_pairs=17 .* not fit into 64 tokens; use a length of at least 68"),
         (MultiQueryRecall, {"d_vocab": 9}, "n_pairs=4 .* d_vocab=9 has 3; use a d_vocab of at least 10"),
         (MultiQueryRecall, {"n_pairs": 2, "d_vocab": 8}, "only 72 distinct .* larger d_vocab or n_pairs"),
+        (Sorting, {"length": 1}, "length=.*greater than or equal to 2"),
+        (Sorting, {"vocabulary": 1}, "vocabulary=.*greater than or equal to 2"),
+        (Sorting, {"length": 2}, "only 25 distinct .* larger length or vocabulary"),
     ],
 )
 def test_nonsense_is_refused_with_what_is_allowed(build: type[Task], parameters: dict, message: str) -> None:
