@@ -17,6 +17,7 @@ from rtinterp.tasks.language_modelling import LanguageModelling
 from rtinterp.tasks.memorization import Memorization
 from rtinterp.tasks.modular_addition import ModularAddition
 from rtinterp.tasks.multi_query_recall import MultiQueryRecall
+from rtinterp.tasks.multiplication import Multiplication
 from rtinterp.tasks.needle_in_a_haystack import NeedleInAHaystack
 from rtinterp.tasks.official_list import OfficialListTask
 from rtinterp.tasks.parenthesis_balancing import ParenthesisBalancing
@@ -58,6 +59,7 @@ for _task in (
     GroupWordProblem,
     MultiQueryRecall,
     Sorting,
+    Multiplication,
 ):
     register_task(_task)
 
@@ -77,6 +79,7 @@ __all__ = [
     "Memorization",
     "ModularAddition",
     "MultiQueryRecall",
+    "Multiplication",
     "NeedleInAHaystack",
     "OfficialListTask",
     "ParenthesisBalancing",

@@ -23,6 +23,7 @@ from rtinterp.tasks import (
     LanguageModelling,
     Memorization,
     ModularAddition,
+    Multiplication,
     MultiQueryRecall,
     NeedleInAHaystack,
     ParenthesisBalancing,
@@ -92,6 +93,12 @@ TASK_STRATEGIES: dict[type[Task], st.SearchStrategy[Task]] = {
         Sorting,
         length=st.integers(7, 1000),
         vocabulary=st.integers(2, 1000),
+        test_rows=st.sampled_from([None, "distinct", "validation"]),
+    ),
+    Multiplication: st.builds(
+        Multiplication,
+        n_digits_a=st.integers(2, 20),
+        n_digits_b=st.integers(1, 20),
         test_rows=st.sampled_from([None, "distinct", "validation"]),
     ),
     AffineRecurrence: st.builds(

@@ -22,6 +22,7 @@ from rtinterp.tasks import (
     LanguageModelling,
     Memorization,
     ModularAddition,
+    Multiplication,
     MultiQueryRecall,
     NeedleInAHaystack,
     ParenthesisBalancing,
@@ -139,6 +140,16 @@ def sorting(task: Sorting, row: list[int]) -> tuple[list[int], list[int]]:
     return [*numbers, task.vocabulary, *sorted(numbers)], list(range(n, 2 * n))
 
 
+def multiplication(task: Multiplication, row: list[int]) -> tuple[list[int], list[int]]:
+    n, end = task.n_digits_a, task.n_digits_a + task.n_digits_b + 1
+    a, b = (int("".join(map(str, reversed(digits)))) for digits in (row[:n], row[n + 1 : end]))
+    assert (len(str(a)), len(str(b))) == (n, task.n_digits_b), "leading zero"
+    digits = [[int(digit) for digit in reversed(str(number))] for number in (a, b, a * b)]
+    expected = [*digits[0], 10, *digits[1], 11, *(13 + digit for digit in digits[2]), 23]
+    scored = list(range(end, len(expected) - 1))
+    return expected + [12] * (2 * end + 1 - len(expected)), scored
+
+
 PAPER_CASES = [
     pytest.param(ModularAddition(), modular_addition, id="modular_addition"),
     pytest.param(NeedleInAHaystack(), needle, id="needle"),
@@ -175,6 +186,9 @@ OTHER_CASES = [
     pytest.param(MultiQueryRecall(16, 4, 10), multi_query_recall, id="multi_query_recall-16-4-10"),
     pytest.param(Sorting(), sorting, id="sorting"),
     pytest.param(Sorting(3, 30), sorting, id="sorting-3-30"),
+    pytest.param(Multiplication(), multiplication, id="multiplication"),
+    pytest.param(Multiplication(1, 3), multiplication, id="multiplication-1-3"),
+    pytest.param(Multiplication(20, 20), multiplication, id="multiplication-20-20"),
     pytest.param(
         LanguageModelling.from_corpus(made_up_corpus(), d_vocab=300, context_length=16),
         language_modelling,

@@ -11,6 +11,7 @@ from rtinterp.tasks import (
     GroupWordProblem,
     KHopInduction,
     ModularAddition,
+    Multiplication,
     MultiQueryRecall,
     NeedleInAHaystack,
     ParenthesisBalancing,
@@ -25,6 +26,7 @@ TASKS = {
     "k-hop": KHopInduction(max_hops=4, length=30),
     "recall": MultiQueryRecall(20, 3, 14),
     "sorting": Sorting(6),
+    "multiplication": Multiplication(3, 2),
     "words": GroupWordProblem(5, "A4xZ5"),
 }
 CASES = [(name, variable) for name, task in TASKS.items() for variable in task.variables]
@@ -55,6 +57,8 @@ def rightly_answered(task: CausalTask, row: list[int]) -> list[int]:
         case ParenthesisBalancing():
             string = "".join({task.OPEN: "(", task.CLOSE: ")"}[token] for token in row[: row.index(task.QUERY)])
             return task.sequence(string).tolist()
+        case Multiplication():
+            return task.sequence(as_number(row[:3]), as_number(row[4:6])).tolist()
         case Sorting():
             return [*row[:6], 5, *sorted(row[:6])]
         case KHopInduction():  # whose answers are not part of the sequence
@@ -82,7 +86,7 @@ def test_bases_and_sources_are_sequences_of_the_task(name: str, variable: str) -
     for rows in (pairs.base.tokens, pairs.sources):
         assert [rightly_answered(task, row) for row in rows.tolist()] == rows.tolist()
     # Both have the same length, one prediction is scored, and the answer is another one.
-    if task.pad_token is not None and name != "decimal":
+    if task.pad_token is not None and name not in ("decimal", "multiplication"):
         assert torch.equal(pairs.base.tokens == task.pad_token, pairs.sources == task.pad_token)
     assert (pairs.base.scored.sum(1) == 1).all()
     assert (pairs.base.scored_targets != pairs.factual.scored_targets).all()

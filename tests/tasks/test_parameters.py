@@ -14,6 +14,7 @@ from rtinterp.tasks import (
     KHopInduction,
     Memorization,
     ModularAddition,
+    Multiplication,
     MultiQueryRecall,
     NeedleInAHaystack,
     ParenthesisBalancing,
@@ -73,6 +74,9 @@ from rtinterp.tasks import (
         (Sorting, {"length": 1}, "length=.*greater than or equal to 2"),
         (Sorting, {"vocabulary": 1}, "vocabulary=.*greater than or equal to 2"),
         (Sorting, {"length": 2}, "only 25 distinct .* larger length or vocabulary"),
+        (Multiplication, {"n_digits_a": 0}, "n_digits_a=.*greater than or equal to 1"),
+        (Multiplication, {"n_digits_b": 21}, "n_digits_b=.*less than or equal to 20"),
+        (Multiplication, {"n_digits_a": 1, "n_digits_b": 1}, "only 81 distinct .* larger n_digits_a or n_digits_b"),
     ],
 )
 def test_nonsense_is_refused_with_what_is_allowed(build: type[Task], parameters: dict, message: str) -> None:
