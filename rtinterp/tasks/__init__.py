@@ -10,6 +10,7 @@ from rtinterp.tasks.causal_task import CausalTask, Counterfactuals
 from rtinterp.tasks.circuit_imitation import CircuitImitation
 from rtinterp.tasks.corpus import Corpus, find_corpus, open_corpus
 from rtinterp.tasks.decimal_addition import DecimalAddition
+from rtinterp.tasks.graph_search import GraphSearch
 from rtinterp.tasks.group_word_problem import GroupWordProblem
 from rtinterp.tasks.held_out import HeldOutTask
 from rtinterp.tasks.k_hop_induction import KHopInduction
@@ -60,6 +61,7 @@ for _task in (
     MultiQueryRecall,
     Sorting,
     Multiplication,
+    GraphSearch,
 ):
     register_task(_task)
 
@@ -72,6 +74,7 @@ __all__ = [
     "Corpus",
     "Counterfactuals",
     "DecimalAddition",
+    "GraphSearch",
     "GroupWordProblem",
     "HeldOutTask",
     "KHopInduction",

@@ -18,6 +18,7 @@ from rtinterp.tasks import (
     AffineRecurrence,
     CircuitImitation,
     DecimalAddition,
+    GraphSearch,
     GroupWordProblem,
     KHopInduction,
     LanguageModelling,
@@ -99,6 +100,13 @@ TASK_STRATEGIES: dict[type[Task], st.SearchStrategy[Task]] = {
         Multiplication,
         n_digits_a=st.integers(2, 20),
         n_digits_b=st.integers(1, 20),
+        test_rows=st.sampled_from([None, "distinct", "validation"]),
+    ),
+    GraphSearch: st.builds(
+        GraphSearch,
+        n_vertices=st.integers(30, 200),
+        n_edges=st.integers(20, 100),
+        max_lookahead=st.integers(1, 10),
         test_rows=st.sampled_from([None, "distinct", "validation"]),
     ),
     AffineRecurrence: st.builds(

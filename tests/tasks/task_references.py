@@ -17,6 +17,7 @@ from torch import Tensor
 from rtinterp.tasks import (
     CircuitImitation,
     DecimalAddition,
+    GraphSearch,
     GroupWordProblem,
     KHopInduction,
     LanguageModelling,
@@ -150,6 +151,23 @@ def multiplication(task: Multiplication, row: list[int]) -> tuple[list[int], lis
     return expected + [12] * (2 * end + 1 - len(expected)), scored
 
 
+def graph_search(task: GraphSearch, row: list[int]) -> tuple[list[int], list[int]]:
+    n, end = task.n_vertices, 3 * task.n_edges
+    edges = list(zip(row[1:end:3], row[2:end:3], strict=True))
+    assert row[0:end:3] == [n] * task.n_edges
+    assert len(set(edges)) == task.n_edges, "an edge repeats"
+    assert all(0 <= vertex < n for edge in edges for vertex in edge)
+    start, goal = row[end + 1 : end + 3]
+    heads = {vertex: {head for tail, head in edges if tail == vertex} for vertex in range(n)}
+
+    @functools.cache
+    def leads_to_goal(vertex: int) -> bool:
+        return vertex == goal or any(leads_to_goal(head) for head in heads[vertex])
+
+    (answer,) = (head for head in heads[start] if leads_to_goal(head))
+    return [*row[:end], n + 1, start, goal, n + 2, answer], [end + 3]
+
+
 PAPER_CASES = [
     pytest.param(ModularAddition(), modular_addition, id="modular_addition"),
     pytest.param(NeedleInAHaystack(), needle, id="needle"),
@@ -189,6 +207,8 @@ OTHER_CASES = [
     pytest.param(Multiplication(), multiplication, id="multiplication"),
     pytest.param(Multiplication(1, 3), multiplication, id="multiplication-1-3"),
     pytest.param(Multiplication(20, 20), multiplication, id="multiplication-20-20"),
+    pytest.param(GraphSearch(), graph_search, id="graph_search"),
+    pytest.param(GraphSearch(8, 8, 3), graph_search, id="graph_search-8-8-3"),
     pytest.param(
         LanguageModelling.from_corpus(made_up_corpus(), d_vocab=300, context_length=16),
         language_modelling,

@@ -4,10 +4,12 @@ import itertools
 
 import pytest
 import torch
+from task_references import graph_search
 
 from rtinterp.tasks import (
     CausalTask,
     DecimalAddition,
+    GraphSearch,
     GroupWordProblem,
     KHopInduction,
     ModularAddition,
@@ -27,6 +29,7 @@ TASKS = {
     "recall": MultiQueryRecall(20, 3, 14),
     "sorting": Sorting(6),
     "multiplication": Multiplication(3, 2),
+    "search": GraphSearch(10, 12, 3),
     "words": GroupWordProblem(5, "A4xZ5"),
 }
 CASES = [(name, variable) for name, task in TASKS.items() for variable in task.variables]
@@ -59,6 +62,8 @@ def rightly_answered(task: CausalTask, row: list[int]) -> list[int]:
             return task.sequence(string).tolist()
         case Multiplication():
             return task.sequence(as_number(row[:3]), as_number(row[4:6])).tolist()
+        case GraphSearch():
+            return graph_search(task, row)[0]
         case Sorting():
             return [*row[:6], 5, *sorted(row[:6])]
         case KHopInduction():  # whose answers are not part of the sequence

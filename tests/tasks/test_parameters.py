@@ -10,6 +10,7 @@ from task_references import CASES, Reference
 from rtinterp.tasks import (
     CircuitImitation,
     DecimalAddition,
+    GraphSearch,
     GroupWordProblem,
     KHopInduction,
     Memorization,
@@ -77,6 +78,11 @@ from rtinterp.tasks import (
         (Multiplication, {"n_digits_a": 0}, "n_digits_a=.*greater than or equal to 1"),
         (Multiplication, {"n_digits_b": 21}, "n_digits_b=.*less than or equal to 20"),
         (Multiplication, {"n_digits_a": 1, "n_digits_b": 1}, "only 81 distinct .* larger n_digits_a or n_digits_b"),
+        (GraphSearch, {"max_lookahead": 0}, "max_lookahead=.*greater than or equal to 1"),
+        (GraphSearch, {"max_lookahead": 8}, "branches of 17 vertices, .* is 16; use n_vertices of at least 17"),
+        (GraphSearch, {"n_edges": 7}, "branches of 8 edges, .* is 7; use n_edges of at least 8"),
+        (GraphSearch, {"n_vertices": 9}, "n_edges=20 are more than n_vertices=9 .* up to 4; use at most 8"),
+        (GraphSearch, {"n_vertices": 3, "n_edges": 2, "max_lookahead": 1}, "only 6 distinct .* larger n_vertices"),
     ],
 )
 def test_nonsense_is_refused_with_what_is_allowed(build: type[Task], parameters: dict, message: str) -> None:
