@@ -18,6 +18,7 @@ from transformer_lens.hook_points import HookPoint
 from transformer_lens.utilities.lm_utils import lm_cross_entropy_loss
 
 from rtinterp.models.hooked_embedding import HookedEmbed, HookedPosEmbed, HookedUnembed
+from rtinterp.models.transformer.multipliers import NO_FACTORS, Factors, times
 
 #: The flags of ``cfg``, and how the names of the hook points end that are called only while the flag is on.
 FLAGGED_HOOKS = {
@@ -83,8 +84,12 @@ class HookedDecoder(HookedRootModule):
 
     @property
     def OV(self) -> FactoredMatrix:
-        """The matrix through which each head copies a residual stream [layer head d_model d_model]."""
-        return FactoredMatrix(self.W_V, self.W_O)
+        """The matrix through which each head copies a residual stream, fixed factors of the body included.
+
+        Its shape is [layer head d_model d_model].
+        """
+        outputs = [times(_factors(block).head, block.attn.W_O) for block in self.blocks]
+        return FactoredMatrix(self.W_V, torch.stack(outputs))
 
     def forward(
         self,
@@ -203,15 +208,29 @@ class HookedDecoder(HookedRootModule):
     def accumulated_bias(
         self, layer: int, mlp_input: bool = False, include_mlp_biases: bool = True
     ) -> Float[Tensor, " d_model"]:
-        """The sum of the biases that are added to the residual stream before a layer, or before its MLP."""
-        total = self.b_O[: layer + mlp_input].sum(0)
-        return total + self.b_out[:layer].sum(0) if include_mlp_biases else total
+        """What is left of all biases that were added to the residual stream before a layer, or before its MLP.
+
+        Their sum, unless the body scales what is added, or the residual stream wherever something is.
+        """
+        total = torch.zeros_like(self.ln_final.w)
+        for index, block in enumerate(self.blocks[: layer + mlp_input]):
+            factors = _factors(block)
+            total = times(factors.skip, total) + times(factors.attn_out, block.attn.b_O)
+            if index < layer:
+                bias = times(factors.mlp_out, block.mlp.b_out) if include_mlp_biases else 0
+                total = times(factors.skip, total) + bias
+        return total
 
     def _apply(self, fn: Any, recurse: bool = True) -> HookedDecoder:
         """Keep ``cfg`` true when ``to``, ``cuda`` or ``double`` moves the model: the cache and ``patching`` read it."""
         super()._apply(fn, recurse)
         self.cfg.device, self.cfg.dtype = str(self.W_E.device), self.W_E.dtype
         return self
+
+
+def _factors(block: nn.Module) -> Factors:
+    """The fixed factors in a block; bodies without any have no such attribute."""
+    return getattr(block, "factors", NO_FACTORS)
 
 
 def _visible(

@@ -98,3 +98,42 @@ def test_what_takes_the_stream_for_a_sum_refuses_one_that_is_not() -> None:
         head_contributions(model, batch.tokens)
     with pytest.raises(ValueError, match="no final LayerNorm"):
         head_contributions(build_model(TASK, BODIES["llama_like"], seed=0), batch.tokens)
+
+
+@torch.no_grad()
+def test_accumulated_biases_are_what_biases_leave_in_the_stream(model, batch: Batch) -> None:
+    """Where nothing but biases is written, and the stream starts at zero, it holds what they leave."""
+    for name, parameter in model.named_parameters():
+        if name.endswith((".W_O", ".W_out", "W_E", "W_pos")):
+            parameter.zero_()
+    _, cache = model.run_with_cache(batch.tokens)
+    for layer, mlp_input, site in (
+        (0, True, "0.hook_resid_mid"),
+        (1, False, "0.hook_resid_post"),
+        (2, False, "1.hook_resid_post"),
+    ):
+        torch.testing.assert_close(model.accumulated_bias(layer, mlp_input), cache[f"blocks.{site}"][0, 0])
+    assert not model.accumulated_bias(0).any()
+    for block in model.blocks:
+        block.mlp.b_out.zero_()
+    _, cache = model.run_with_cache(batch.tokens)
+    without = model.accumulated_bias(2, include_mlp_biases=False)
+    torch.testing.assert_close(without, cache["blocks.1.hook_resid_post"][0, 0])
+
+
+@torch.no_grad()
+def test_a_heads_matrix_is_what_it_copies(model, batch: Batch) -> None:
+    """What each head adds is the pattern's mean of what the norm gives, through OV, where values have no bias."""
+    for block in model.blocks:
+        block.attn.b_V.zero_()
+    model.set_use_attn_result(True)
+    _, cache = model.run_with_cache(batch.tokens)
+    for layer, block in enumerate(model.blocks):
+        seen = torch.einsum("bhqk,bkm->bhqm", cache[f"blocks.{layer}.attn.hook_pattern"], read_by(block, cache, layer))
+        results = cache[f"blocks.{layer}.attn.hook_result"].transpose(1, 2)
+        for matrix in (model.OV.AB[layer], block.attn.OV.AB):
+            torch.testing.assert_close(seen @ matrix, results, rtol=1e-4, atol=1e-5)
+
+
+def read_by(block, cache, layer: int) -> torch.Tensor:
+    return block.ln1(cache[f"blocks.{layer}.hook_resid_pre"])

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from rtinterp.models.transformer.presets import llama_like, mixit
 from rtinterp.models.transformer.spec import ModelSpec
 
 
@@ -55,3 +56,12 @@ def test_specs_are_values() -> None:
     assert spec != ModelSpec(32)
     with pytest.raises(dataclasses.FrozenInstanceError):
         spec.d_model = 32
+
+
+def test_it_is_told_without_the_younger_fields_that_are_as_in_gpt2() -> None:
+    assert repr(ModelSpec(16)) == (
+        "ModelSpec(d_model=16, n_layers=2, n_heads=4, init='gpt2', attention='softmax', positions='learned')"
+    )
+    for spec in (mixit(16), llama_like(16), ModelSpec(16, qk_init_std="inverse_sqrt_width")):
+        assert eval(repr(spec)) == spec
+    assert "mlp='gated'" in repr(mixit(16))

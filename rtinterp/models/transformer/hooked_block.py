@@ -56,7 +56,7 @@ class HookedAttention(nn.Module):
 
     @property
     def OV(self) -> FactoredMatrix:
-        return FactoredMatrix(self.W_V, self.W_O)
+        return FactoredMatrix(self.W_V, times(self.factors.head, self.W_O))
 
     def forward(
         self,

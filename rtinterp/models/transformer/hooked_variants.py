@@ -72,7 +72,7 @@ class MixingAttention(nn.Module):
 
     @property
     def OV(self) -> FactoredMatrix:
-        return FactoredMatrix(self.W_V, self.W_O)
+        return FactoredMatrix(self.W_V, times(self.factors.head, self.W_O))
 
     def forward(
         self,

@@ -30,6 +30,11 @@ class Factors:
     mlp_out: float = 1.0
     skip: float = 1.0
 
+    @property
+    def head(self) -> float:
+        """Of what a head adds to the residual stream, for what it reads there."""
+        return self.usual * self.attn_out
+
     @classmethod
     def of(cls, architecture: TransformerArchitecture) -> Factors:
         d_model, share = architecture.d_model, architecture.skip_share

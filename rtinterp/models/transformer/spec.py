@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Set
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,7 +14,7 @@ from rtinterp.models.body import Body
 from rtinterp.models.layers import LAYER_NORM_EPS
 from rtinterp.models.parameters import Parameter
 from rtinterp.models.products import BatchSize, Stage
-from rtinterp.models.transformer.architecture import TransformerArchitecture
+from rtinterp.models.transformer.architecture import WHEN_ABSENT, TransformerArchitecture
 from rtinterp.models.transformer.parameters import body_parameters, embedding_parameters
 from rtinterp.models.transformer.products import transformer_products
 from rtinterp.models.transformer.stacked import StackedTransformer, stack_transformers
@@ -32,11 +33,17 @@ LABELS = {
 }
 
 
-@strict
+@strict(repr=False)
 class ModelSpec(TransformerArchitecture, Body):
     __doc__ = TransformerArchitecture.__doc__
 
     name: ClassVar[str] = "transformer"
+
+    def __repr__(self) -> str:
+        """Leave out the younger fields that are as GPT-2 has them."""
+        values = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
+        told = [f"{name}={value!r}" for name, value in values if name not in WHEN_ABSENT or value != WHEN_ABSENT[name]]
+        return f"{type(self).__name__}({', '.join(told)})"
 
     @property
     def label(self) -> str:
