@@ -32,6 +32,11 @@ def chosen(kind: str, names: Sequence[str], parts_of: Callable[[Paper], Collecti
     return {paper: found for paper, found in parts.items() if found}
 
 
+def is_named(paper: Paper, part: str, names: Collection[str]) -> bool:
+    """Tell whether a part of a paper is named itself, and not only its paper."""
+    return part in names or f"{paper.name}/{part}" in names
+
+
 def check_scale(scale: str, papers: Collection[Paper]) -> None:
     """Refuse a scale that one of the papers does not have.
 

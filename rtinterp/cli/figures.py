@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from rtinterp.cli.chosen import check_scale, chosen
+from rtinterp.cli.chosen import check_scale, chosen, is_named
 from rtinterp.cli.options import run_command
 from rtinterp.figures import NoCorpusError, Paper
 from rtinterp.figures.draw import draw, redraw
@@ -73,8 +73,8 @@ def figures(
         _check_folders(papers, runs, out)
         redraw(papers, store, out, corpus=text, shipped=SHIPPED)
         return
-    if not only and text is None:
-        papers = _without_language(papers)
+    if text is None:
+        papers = _without_language(papers, only)
     draw(
         papers,
         store,
@@ -108,9 +108,12 @@ def _check_folders(papers: Sequence[Paper], runs: Path, out: Path) -> None:
         print(f"there is no folder {folder}: drawn without it", file=sys.stderr)
 
 
-def _without_language(papers: Sequence[Paper]) -> list[Paper]:
-    """The papers without their figures on language, which are told."""
-    rest = [paper.only([n for n, f in paper.figures.items() if not paper.needs_corpus(f)]) for paper in papers]
+def _without_language(papers: Sequence[Paper], named: Sequence[str]) -> list[Paper]:
+    """The papers without their figures on language, which are told, but for those that are named themselves."""
+    rest = [
+        paper.only([n for n, f in paper.figures.items() if not paper.needs_corpus(f) or is_named(paper, n, named)])
+        for paper in papers
+    ]
     left_out = [name for paper, kept in zip(papers, rest, strict=True) for name in paper.figures.keys() - kept.figures]
     if left_out:
         print(f"not drawn: {', '.join(sorted(left_out))}; {NoCorpusError()}", file=sys.stderr)

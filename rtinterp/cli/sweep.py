@@ -11,7 +11,7 @@ import torch
 import tyro
 from rich.console import Console
 
-from rtinterp.cli.chosen import check_scale, chosen
+from rtinterp.cli.chosen import check_scale, chosen, is_named
 from rtinterp.cli.options import run_command
 from rtinterp.cli.sweep_plan import print_plan
 from rtinterp.executors.slurm import SlurmOptions
@@ -79,8 +79,8 @@ def sweep(
     resolved, planned = _resolve(executor, device, workers, scheduler, slurm)
     opened = None if corpus is None else open_corpus(corpus)
     store = RunStore(runs)
-    if not experiments and opened is None:
-        wanted = _without_language(wanted)
+    if opened is None:
+        wanted = _without_language(wanted, experiments)
     if plan:
         print_plan(wanted, seeds, opened, store, resolved)
         return
@@ -145,9 +145,12 @@ def _train(sweep: Sweep, workers: Workers) -> None:
         raise SweepError(f"{what} could not be trained, as told above")
 
 
-def _without_language(wanted: Mapping[Paper, Sequence[str]]) -> dict[Paper, list[str]]:
-    """The experiments that need no corpus; language is left out unless it is named, which then is an error."""
-    return {paper: [name for name in names if name not in paper.on_language] for paper, names in wanted.items()}
+def _without_language(wanted: Mapping[Paper, Sequence[str]], named: Sequence[str]) -> dict[Paper, list[str]]:
+    """The experiments that need no corpus, and those on language that are named themselves, which then is an error."""
+    return {
+        paper: [name for name in names if name not in paper.on_language or is_named(paper, name, named)]
+        for paper, names in wanted.items()
+    }
 
 
 def main(arguments: Sequence[str]) -> None:

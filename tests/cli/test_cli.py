@@ -205,6 +205,16 @@ def test_without_a_corpus_figures_on_language_are_left_out_with_a_note(
         assert word in note
 
 
+def test_a_paper_is_drawn_without_its_language(drawn: list, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["figures", "--scale", "quick", "--only", "random_transformers", "figure4_language_loss"]) == 0
+    ((chosen, _),) = drawn
+    names = {figure.name for figure in chosen}
+    assert {"table1_accuracy", "figure4_language_loss"} <= names
+    assert not {"figure5_completions", "table5_language_variance"} & names
+    left_out = "figure5_completions, table5_language_variance"
+    assert f"not drawn: {left_out}; language modelling needs a text" in capsys.readouterr().err
+
+
 def test_with_a_corpus_everything_is_drawn(drawn: list, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_corpus(tmp_path, made_up_corpus())
     assert main(["figures", "--scale", "quick", "--corpus", str(folder)]) == 0
