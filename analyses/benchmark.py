@@ -22,6 +22,7 @@ from benchmarking.explained_variance import race_to_variance
 from benchmarking.interventions import INTERVENTION_CASES, time_projections, time_subsets
 from benchmarking.measure import Timing, race, race_to_accuracy, sampling_share
 from benchmarking.precision import TASKS, compare_precisions, differences
+from benchmarking.regimes import REGIME_CASES, time_regimes
 from rich.console import Console
 
 from rtinterp.training.environment import describe_device, resolve_device
@@ -52,7 +53,8 @@ def benchmark(
         device: cpu or cuda; cuda where there is one if not given.
         quick: fewer cases, a few minutes.
         only: parts to run: steps, accuracy (time to 99 %), sampling, variance, interventions (in forward passes),
-            precision (what bfloat16 changes in what is learned); all if not given.
+            regimes (what training less of a model saves), precision (what bfloat16 changes in what is learned); all if
+            not given.
         turns: timed turns of every contender.
         out: folder for the tables.
         runs: run store of the part on precision, which trains what is not there.
@@ -63,6 +65,7 @@ def benchmark(
         "sampling": _sampling,
         "variance": _variance,
         "interventions": _interventions,
+        "regimes": _regimes,
         "precision": functools.partial(_precision, runs=runs),
     }
     unknown = set(only).difference(parts)
@@ -187,6 +190,16 @@ def _interventions(device: str, quick: bool, n_turns: int, path: Path) -> None:
     table = pl.DataFrame(rows).with_columns(saved, device=pl.lit(describe_device("cpu")))
     table.write_csv(path, float_precision=4)
     _print(table.select("task", "d_model", "what", "forward_passes", "n_passes_replaced", "times_as_fast"))
+
+
+def _regimes(device: str, quick: bool, n_turns: int, path: Path) -> None:
+    """On the CPU: a step by what trains, over one of full training. User seconds are the surer where others compute."""
+    del device
+    rows = [row for case in (REGIME_CASES[:1] if quick else REGIME_CASES) for row in time_regimes(case, n_turns)]
+    table = pl.DataFrame(rows).with_columns(device=pl.lit(describe_device("cpu")))
+    table.write_csv(path, float_precision=4)
+    ratios = [f"user_over_full{end}" for end in ("", "_min", "_max")]
+    _print(table.select("task", "block", "regime", "user_milliseconds", *ratios, "wall_over_full"))
 
 
 def _precision(device: str, quick: bool, n_turns: int, path: Path, runs: Path) -> None:

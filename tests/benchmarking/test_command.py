@@ -13,9 +13,11 @@ from benchmarking import explained_variance, measure
 from benchmarking.cases import Case, ToAccuracy
 from benchmarking.contenders import CONTENDERS
 from benchmarking.measure import Timing
+from benchmarking.regimes import RegimeCase
 from benchmarking_references import small_run
 
 from rtinterp import TrainSpec
+from rtinterp.papers.random_attention.regimes import Size
 from rtinterp.tasks import (
     Memorization,
     ModularAddition,
@@ -38,6 +40,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     task = ModularAddition(p=5)
     monkeypatch.setitem(benchmark.CASES, True, (Case(task, 16, 50, n_seeds=2), Case(task, 16, 20)))
     monkeypatch.setattr(benchmark, "SAMPLING_CASES", (Case(task, 16, 1000),))
+    monkeypatch.setattr(benchmark, "REGIME_CASES", (RegimeCase(task, Size(16), 8),))
     to_accuracy = ToAccuracy(task, 16, TrainSpec(n_steps=10, batch_size=20, n_warmup_steps=0), 0.0, 5)
     monkeypatch.setattr(benchmark, "TO_ACCURACY", to_accuracy)
     monkeypatch.setattr(peak, "PEAK_SIZES", {"cpu": (64,)})
@@ -100,7 +103,7 @@ def test_all_parts_write_their_tables(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setitem(benchmark.CASES, True, benchmark.CASES[True][:1])
     benchmark.benchmark(device="cpu", quick=True, turns=1, out=tmp_path)
     tables = {path.stem.removeprefix("benchmark_"): pl.read_csv(path) for path in tmp_path.iterdir()}
-    assert tables.keys() == {"steps", "accuracy", "sampling", "variance", "interventions"}
+    assert tables.keys() == {"steps", "accuracy", "sampling", "variance", "interventions", "regimes"}
     for table in tables.values():
         numbers = table.select(pl.selectors.numeric()).to_numpy()
         assert np.isfinite(numbers).all()

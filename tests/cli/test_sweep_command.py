@@ -13,6 +13,7 @@ from rtinterp.cli import sweep as sweep_command
 from rtinterp.executors.sweep import Report, Sweep
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.papers.affine_recurrences.scales import SCALES as OF_RECURRENCES
+from rtinterp.papers.random_attention.scales import SCALES as OF_ATTENTION
 from rtinterp.papers.random_transformers.grid import EXPERIMENTS
 from rtinterp.papers.random_transformers.scales import SCALES, ImitationBudget, LanguageBudget, Scale, TaskBudget
 from rtinterp.store import RunStore
@@ -39,7 +40,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     others = dict(SCALES)
     SCALES.clear()
     SCALES["tiny"] = scale
-    monkeypatch.setitem(OF_RECURRENCES, "tiny", OF_RECURRENCES["quick"])
+    for own in (OF_RECURRENCES, OF_ATTENTION):
+        monkeypatch.setitem(own, "tiny", own["quick"])
     yield
     SCALES.clear()
     SCALES.update(others)
@@ -65,6 +67,19 @@ def test_a_plan_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture, mo
     assert all(name in printed for name in EXPERIMENTS if name not in ("figure4", "table5"))
     assert "154 V100-days" in printed
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_paper_is_planned_without_its_language(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As all papers are; an experiment on language that is named itself asks for a text."""
+    monkeypatch.setattr(peak, "SECONDS_PER_SIZE", 0.01)
+    assert sweep("random_transformers", "--plan", runs=tmp_path / "runs") == 0
+    printed = capsys.readouterr().out
+    assert "figure3" in printed
+    assert "figure4" not in printed
+    assert sweep("random_transformers/figure4", "figure3", "--plan", runs=tmp_path / "runs") == 1
+    assert "--corpus PATH" in capsys.readouterr().err
 
 
 def test_a_minute_that_is_too_short_leaves_the_rest(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
