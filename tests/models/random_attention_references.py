@@ -21,6 +21,9 @@ SPECS = {
     "random_mixing": ModelSpec(16, n_layers=3, attention="random_mixing"),
     "random_mixing_with_sink": ModelSpec(16, attention="random_mixing_with_sink", mixing_length=N_POS),
     "one_layer_of_mixing": ModelSpec(16, n_layers=1, attention="random_mixing"),
+    "linear": ModelSpec(16, n_layers=3, attention="linear"),
+    "linear_normalised": ModelSpec(16, attention="linear_normalised"),
+    "retention": ModelSpec(16, n_layers=3, attention="retention"),
     "rotary": ModelSpec(16, n_layers=3, positions="rotary"),
     "rms_norm": ModelSpec(16, norm="rms_norm"),
     "gated": ModelSpec(16, mlp="gated"),
@@ -75,10 +78,28 @@ def reference_logits(spec: ModelSpec, tensors: dict[str, Tensor], tokens: Tensor
         pairs = pairs * torch.exp(1j * torch.arange(n)[:, None] * rates)
         return torch.cat([pairs.real, pairs.imag], -1)
 
+    def recurrent(q: Tensor, k: Tensor, v: Tensor, head: int) -> Tensor:
+        """Attention without softmax, position by position, by a state."""
+        if spec.attention == "linear_normalised":
+            q, k = (torch.where(x > 0, x + 1, x.exp()) for x in (q, k))
+        left = 1 - 2.0 ** (-5 - head) if spec.attention == "retention" else 1.0
+        state, seen, read = torch.zeros(len(q), d_head, d_head).double(), torch.zeros(len(q), d_head).double(), []
+        for at in range(n):
+            state = left * state + k[:, at, :, None] * v[:, at, None]
+            seen = seen + k[:, at]
+            taken = (q[:, at, None] @ state)[:, 0]
+            divisor = (q[:, at] * seen).sum(-1, keepdim=True) if spec.attention == "linear_normalised" else d_head**0.5
+            read.append(taken / divisor)
+        return torch.stack(read, 1)
+
     def attention(x: Tensor, name: str) -> Tensor:
         out = t[f"{name}.b_O"].clone()
         for head in heads:
             v = usual * (x @ t[f"{name}.W_V"][head] + t[f"{name}.b_V"][head])
+            if spec.attention in ("linear", "linear_normalised", "retention"):
+                q, k = (x @ t[f"{name}.W_{y}"][head] + t[f"{name}.b_{y}"][head] for y in "QK")
+                out = out + recurrent(q, k, v, head) @ t[f"{name}.W_O"][head]
+                continue
             if f"{name}.mixing" in t:
                 pattern = t[f"{name}.mixing"][head, :n, :n]
             else:

@@ -127,7 +127,9 @@ def test_patterns_show_random_mixing_and_can_be_written_to() -> None:
     assert torch.equal(model(tokens), logits)
 
 
-@pytest.mark.parametrize("name", ["mixit", "rotary", "random_mixing", "skip_share", "gated"])
+@pytest.mark.parametrize(
+    "name", ["mixit", "rotary", "linear_normalised", "retention", "random_mixing", "skip_share", "gated"]
+)
 def test_every_hook_reads_and_heads_add_up_to_what_is_written(name: str) -> None:
     spec = SPECS[name]
     tensors, tokens = planted(spec, 0), random_tokens(2, N_POS)

@@ -28,11 +28,15 @@ BODIES = {
     "mixit_text": mixit(16, n_layers=1, sink=False),
     "random_mixing": ModelSpec(16, attention="random_mixing"),
     "skip_share": ModelSpec(16, skip_share=0.25),
+    "linear": ModelSpec(16, attention="linear"),
+    "linear_normalised": ModelSpec(16, attention="linear_normalised"),
+    "retention": ModelSpec(16, attention="retention"),
 }
 REGIMES = (*TRAINABLE, "token_embedding+norms", "mlp", "ov+mlp")
 CASES = [
     *((NEEDLE, body, trainable) for body in ("llama_like", "mixit") for trainable in REGIMES),
     *((DECIMAL, body, trainable) for body in BODIES for trainable in ("frozen_qk", "embeddings")),
+    *((NEEDLE, body, "all") for body in ("linear", "linear_normalised", "retention")),
 ]
 
 
@@ -58,8 +62,9 @@ def test_gradients_are_those_of_autograd_through_the_hooked_model(task: Task, bo
         for name, parameter in model.named_parameters():
             stacked = engine.parameters[name].grad
             assert (stacked is None) == (parameter.grad is None) == (name not in engine.trained), name
-            # Rotated keys that move alike change attention; others do not.
-            if stacked is not None and (spec.model.positions == "rotary" or not name.endswith("b_K")):
+            # Rotated keys that move alike change attention, and so do those without a softmax; others do not.
+            keys_move_alike = spec.model.compares_keys_as_they_are and name.endswith("b_K")
+            if stacked is not None and not keys_move_alike:
                 assert parameter.grad.norm() > 0, name
                 assert (stacked[index] - parameter.grad).norm() < 1e-4 * parameter.grad.norm(), name
 

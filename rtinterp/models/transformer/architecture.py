@@ -7,12 +7,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from rtinterp.models.transformer.linear_attention import LINEAR_KINDS
 from rtinterp.strict import strict
 
 MLP_EXPANSION = 4
 
+AttentionKind = Literal[
+    "softmax",
+    "prefix_sum",
+    "linear",
+    "linear_normalised",
+    "retention",
+    "random_mixing",
+    "random_mixing_with_sink",
+]
+
 #: Kinds of attention that have queries and keys.
-WITH_QUERIES = ("softmax", "prefix_sum")
+WITH_QUERIES = ("softmax", "prefix_sum", *LINEAR_KINDS)
 
 #: By field that is younger than stored specs: what its absence means.
 WHEN_ABSENT: dict[str, object] = {
@@ -40,7 +51,8 @@ class TransformerArchitecture:
             "imitation_target" is the amplified one of circuit imitation: W_out times 20, queries, keys and
             values times 10, the unembedding times 100 / sqrt(d_model); "normal" scales nothing.
         attention: "softmax", or "prefix_sum" for the linearised transformer of Table 9: a lower triangle of
-            ones, not normalised, takes the place of the attention pattern; or "random_mixing", for a fixed random
+            ones, not normalised, takes the place of the attention pattern; "linear", "linear_normalised" and
+            "retention" for attention without softmax (linear_attention.py); or "random_mixing", for a fixed random
             pattern, the same for every sequence, without queries and keys, and "random_mixing_with_sink", of which the
             first head of every layer looks half at itself and half at the first token.
         positions: "learned", "sinusoidal" for a fixed table that no regime trains (official code only), or "rotary"
@@ -65,7 +77,7 @@ class TransformerArchitecture:
     n_layers: Annotated[int, Field(ge=1)] = 2
     n_heads: Annotated[int, Field(ge=1)] = 4
     init: Literal["gpt2", "paper_text", "imitation_target", "normal"] = "gpt2"
-    attention: Literal["softmax", "prefix_sum", "random_mixing", "random_mixing_with_sink"] = "softmax"
+    attention: AttentionKind = "softmax"
     positions: Literal["learned", "sinusoidal", "rotary"] = "learned"
     qk_init_std: Literal["as_init", "inverse_sqrt_width"] = "as_init"
     norm: Literal["layer_norm", "rms_norm"] = "layer_norm"
@@ -92,6 +104,15 @@ class TransformerArchitecture:
     def mixes_at_random(self) -> bool:
         """Whether a fixed random pattern takes the place of attention."""
         return self.attention not in WITH_QUERIES
+
+    @property
+    def compares_keys_as_they_are(self) -> bool:
+        """Whether scores are of the keys themselves and a softmax of them follows, in which a key's bias drops out.
+
+        No keys are needed then where the query can go through their matrix. Rotation stands between the two, and
+        without softmax the bias counts.
+        """
+        return self.positions != "rotary" and self.attention not in LINEAR_KINDS
 
     @property
     def has_gpt2_blocks(self) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,7 @@ from torch import Tensor
 from rtinterp.models.layers import Affine, take_rows
 from rtinterp.models.prefixes import Prefixes
 from rtinterp.models.transformer.architecture import TransformerArchitecture
+from rtinterp.models.transformer.linear_attention import LINEAR_KINDS, LinearKind, linear_pattern, linear_scores
 from rtinterp.models.transformer.rotary import rotated
 from rtinterp.models.transformer.value_mixing import is_clearly_cheaper, mix_residuals
 
@@ -60,7 +62,7 @@ class Attention:
         if self.architecture.positions == "rotary":
             positions = torch.arange(source_at.shape[-1], device=q.device)
             q, k = rotated(q, positions), rotated(k, positions)
-        z = _causal(q, k, v) if self.architecture.attention == "softmax" else _prefix_sum(v)
+        z = self._mixed(q, k, v)
         return take_rows(_heads_last(z, n_models), occurrence)
 
     def at_scored(
@@ -82,8 +84,8 @@ class Attention:
         visible = torch.arange(n_pos, device=q.device) <= scored_positions.reshape(-1, 1, n_scored, 1)
         by_sequence = "model (batch pos) columns -> (model batch) pos columns"
         n_heads, is_rotary = self.architecture.n_heads, self.architecture.positions == "rotary"
-        # The rotation of a key stands between W_K and its query, so rotated keys have to be made.
-        if not is_rotary and is_clearly_cheaper(n_batch * n_scored, n_pos, normalised.shape[1], d_model, n_heads):
+        needs_no_keys = self.architecture.compares_keys_as_they_are
+        if needs_no_keys and is_clearly_cheaper(n_batch * n_scored, n_pos, normalised.shape[1], d_model, n_heads):
             keys = rearrange(take_rows(normalised.to(q.dtype), places), by_sequence, batch=n_batch)
             return self._mix_residuals(rearrange(q, by_sequence, batch=n_batch), keys, visible, n_models)
         kv = take_rows(self.qkv.columns(d_model, 3 * d_model)(normalised), places)
@@ -95,7 +97,33 @@ class Attention:
             k = rotated(k, torch.arange(n_pos, device=k.device))
         if self.architecture.attention == "prefix_sum":
             return _heads_last(visible.to(v.dtype) @ v, n_models)
+        if self.architecture.attention in LINEAR_KINDS:
+            return _heads_last(self._linear(q, k, v, scored_positions.view(-1, 1, n_scored, 1), visible), n_models)
         return _heads_last(F.scaled_dot_product_attention(q, k, v, attn_mask=visible), n_models)
+
+    def _mixed(
+        self,
+        q: Float[Tensor, "sequence head pos d_head"],
+        k: Float[Tensor, "sequence head pos d_head"],
+        v: Float[Tensor, "sequence head pos d_head"],
+    ) -> Float[Tensor, "sequence head pos d_head"]:
+        """The mixed values at every position."""
+        if self.architecture.attention in LINEAR_KINDS:
+            positions = torch.arange(q.shape[-2], device=q.device)[:, None]
+            return self._linear(q, k, v, positions, _lower_triangle(q))
+        return _causal(q, k, v) if self.architecture.attention == "softmax" else _prefix_sum(v)
+
+    def _linear(
+        self,
+        q: Float[Tensor, "sequence head query_pos d_head"],
+        k: Float[Tensor, "sequence head key_pos d_head"],
+        v: Float[Tensor, "sequence head key_pos d_head"],
+        query_positions: Int64[Tensor, "*sequence query_pos 1"],
+        visible: Bool[Tensor, "*sequence query_pos key_pos"],
+    ) -> Float[Tensor, "sequence head query_pos d_head"]:
+        kind = cast("LinearKind", self.architecture.attention)
+        distance = query_positions - torch.arange(k.shape[-2], device=k.device)
+        return linear_pattern(kind, linear_scores(kind, q, k), distance, visible).to(v.dtype) @ v
 
     def _mix_residuals(
         self,

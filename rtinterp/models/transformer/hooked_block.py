@@ -72,8 +72,17 @@ class HookedAttention(nn.Module):
         v = self.hook_v(times(self.factors.usual, to_heads(value_input, self.W_V) + self.b_V))
         if past_kv_cache_entry is not None:
             k, v = past_kv_cache_entry.append(k, v)
-        z = torch.einsum("bhqk,bkhd->bqhd", self.pattern(q, k, visible), v)
-        return written_by(self, z)
+        return written_by(self, self.mixed(q, k, v, visible))
+
+    def mixed(
+        self,
+        q: Float[Tensor, "batch query_pos head d_head"],
+        k: Float[Tensor, "batch key_pos head d_head"],
+        v: Float[Tensor, "batch key_pos head d_head"],
+        visible: Bool[Tensor, "#batch 1 query_pos key_pos"],
+    ) -> Float[Tensor, "batch query_pos head d_head"]:
+        """The values of all keys, as far as each query takes them."""
+        return torch.einsum("bhqk,bkhd->bqhd", self.pattern(q, k, visible), v)
 
     def pattern(
         self,

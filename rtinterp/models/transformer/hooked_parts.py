@@ -8,7 +8,9 @@ from transformer_lens.config import TransformerBridgeConfig
 from rtinterp.models.transformer.activations import activation_of
 from rtinterp.models.transformer.architecture import TransformerArchitecture
 from rtinterp.models.transformer.hooked_block import HookedAttention, HookedLayerNorm, HookedMLP, PrefixSumAttention
+from rtinterp.models.transformer.hooked_linear_attention import HookedLinearAttention
 from rtinterp.models.transformer.hooked_variants import HookedGatedMLP, HookedRMSNorm, MixingAttention, RotaryAttention
+from rtinterp.models.transformer.linear_attention import LINEAR_KINDS
 from rtinterp.models.transformer.multipliers import Factors
 
 
@@ -19,6 +21,8 @@ def attention(cfg: TransformerBridgeConfig, architecture: TransformerArchitectur
         return MixingAttention(cfg, factors, architecture.mixing_length or cfg.n_ctx)
     if architecture.attention == "prefix_sum":
         return PrefixSumAttention(cfg, factors)
+    if architecture.attention in LINEAR_KINDS:
+        return HookedLinearAttention(cfg, factors, architecture.attention)
     kind = RotaryAttention if architecture.positions == "rotary" else HookedAttention
     return kind(cfg, factors)
 

@@ -19,8 +19,7 @@ def transformer_products(architecture: TransformerArchitecture, size: BatchSize)
     *inputs, last_input = [size.n_entries, *[size.n_rows] * (architecture.n_layers - 1)]
     blocks = [_block(architecture, n, n, size.n_rows, size.n_prefix_tokens) for n in inputs]
     last = [_block(architecture, last_input, size.n_scored, size.n_scored, size.n_scored_tokens)]
-    # The rotation of a key stands between W_K and its query.
-    if architecture.positions != "rotary":
+    if architecture.compares_keys_as_they_are:
         last.append(_last_block_through_keys(architecture, size))
     cheaper = min(last, key=lambda stages: sum(stage.multiplications for stage in stages))
     return (*(stage for block in blocks for stage in block), *cheaper, NORM)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 LABELS = {
     "softmax": "transformer",
     "prefix_sum": "linearised transformer",
+    "linear": "transformer with linear attention",
+    "linear_normalised": "transformer with normalised linear attention",
+    "retention": "transformer with retention",
     "random_mixing": "transformer with random mixing",
     "random_mixing_with_sink": "transformer with random mixing and a sink",
 }
