@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rtinterp.models.bodies import register_body as register_body
     from rtinterp.models.body import Body as Body
     from rtinterp.models.build import build_model as build_model
+    from rtinterp.models.mamba.spec import MambaSpec as MambaSpec
     from rtinterp.models.parametrisations import LowRank as LowRank
     from rtinterp.models.parametrisations import RandomSubspace as RandomSubspace
     from rtinterp.models.parametrisations import ReadSubspace as ReadSubspace
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _HOME = {
     "ModelSpec": "rtinterp.models.transformer.spec",
     "RecurrentSpec": "rtinterp.models.recurrent.spec",
+    "MambaSpec": "rtinterp.models.mamba.spec",
     "Body": "rtinterp.models.body",
     "register_body": "rtinterp.models.bodies",
     "LowRank": "rtinterp.models.parametrisations",

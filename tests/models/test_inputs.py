@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from rtinterp import ModelSpec, RecurrentSpec, build_model
+from rtinterp import MambaSpec, ModelSpec, RecurrentSpec, build_model
 from rtinterp.analysis import accuracy, attention_patterns, residual_explained_variance
 from rtinterp.tasks import Batch, ModularAddition
 
 TASK = ModularAddition(p=13)
 TOKENS, SCORED = TASK.test_set().tokens[:4], TASK.test_set().scored[:4]
-BODIES = [ModelSpec(8), ModelSpec(8, attention="prefix_sum"), RecurrentSpec(8)]
+BODIES = [ModelSpec(8), ModelSpec(8, attention="prefix_sum"), RecurrentSpec(8), MambaSpec(8)]
 SAME = {
     "int32": TOKENS.int(),
     "uint8": TOKENS.to(torch.uint8),

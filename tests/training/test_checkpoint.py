@@ -11,6 +11,7 @@ import torch
 from corpus_references import made_up_corpus
 from training_references import CPU, small_run
 
+from rtinterp.models.mamba.spec import MambaSpec
 from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import CircuitImitation, LanguageModelling, Memorization, ModularAddition, NeedleInAHaystack
@@ -28,6 +29,7 @@ BODIES = [
     ModelSpec(8),
     ModelSpec(8, n_layers=1, attention="prefix_sum"),
     RecurrentSpec(8),
+    MambaSpec(8),
     RecurrentSpec(8, cell="rnn", n_layers=1),
 ]
 

@@ -14,6 +14,7 @@ from rtinterp.analysis import accuracy, attention_patterns, attention_score, exa
 from rtinterp.models import prefixes
 from rtinterp.models.body import Body
 from rtinterp.models.build import build_model
+from rtinterp.models.mamba.spec import MambaSpec
 from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.transformer.presets import llama_like, mixit
 from rtinterp.models.transformer.spec import ModelSpec
@@ -32,6 +33,7 @@ BODIES: list[Body] = [
     mixit(16),
     ModelSpec(16, n_layers=1, attention="random_mixing"),
     RecurrentSpec(16),
+    MambaSpec(16),
     RecurrentSpec(16, cell="rnn"),
 ]
 OTHER_TASKS = [

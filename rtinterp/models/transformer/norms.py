@@ -17,7 +17,8 @@ class RMSNorm:
     """RMSNorm per model: no mean is subtracted, no bias added. The gain is None where it is frozen at one."""
 
     gain: Float[Tensor, "model 1 d_model"] | None
+    eps: float = RMS_NORM_EPS
 
     def __call__(self, x: Float[Tensor, "model row d_model"]) -> Float[Tensor, "model row d_model"]:
-        x = F.rms_norm(x, x.shape[-1:], eps=RMS_NORM_EPS)
+        x = F.rms_norm(x, x.shape[-1:], eps=self.eps)
         return x if self.gain is None else x * self.gain
