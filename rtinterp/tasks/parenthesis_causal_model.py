@@ -1,4 +1,4 @@
-"""The causal model of balancing: equal counts, and a depth that is never negative."""
+"""The causal model of balancing: equal counts, a depth that is never negative, and kinds that match."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
+from rtinterp.tasks import bracket_kinds
 from rtinterp.tasks.causal_task import CausalTask, Counterfactuals, with_answers
 from rtinterp.tasks.parenthesis_strings import CLOSE, OPEN
 
@@ -19,11 +20,14 @@ STRINGS_PER_PAIR, MAX_ROUNDS = 8, 100
 class ParenthesisCausalModel(CausalTask):
     """A string is balanced if it has ``equal counts`` and its depth is ``never negative``; these are the variables.
 
+    With several kinds of brackets there is ``matching kinds``, too: no bracket is closed by one of another kind.
+
     A pair has strings of one length of which one is balanced, and the other is not because of that variable alone; half
     of the bases are balanced.
     """
 
     QUERY: ClassVar[int]
+    n_kinds: int
 
     @property
     def role_names(self) -> tuple[str, ...]:
@@ -31,7 +35,7 @@ class ParenthesisCausalModel(CausalTask):
 
     @property
     def variables(self) -> tuple[str, ...]:
-        return ("equal counts", "never negative")
+        return ("equal counts", "never negative", "matching kinds")[: 2 if self.n_kinds == 1 else 3]
 
     @abc.abstractmethod
     def query_position(self, tokens: Int64[Tensor, "batch pos"]) -> Int64[Tensor, " batch"]: ...
@@ -39,10 +43,10 @@ class ParenthesisCausalModel(CausalTask):
     def _draw(self, n: int, generator: torch.Generator) -> Int64[Tensor, "batch pos"]: ...
 
     def roles(self, tokens: Int64[Tensor, "batch pos"]) -> Int64[Tensor, "batch pos"]:
-        is_query = tokens == self.QUERY
+        is_query, symbols = tokens == self.QUERY, bracket_kinds.to_symbols(tokens)
         roles = torch.zeros_like(tokens)
         for token, name in ((OPEN, "open"), (CLOSE, "close"), (self.QUERY, "query")):
-            roles[tokens == token] = self.role(name)
+            roles[symbols == token] = self.role(name)
         roles[:, 1:][is_query[:, :-1]] = self.role("answer")
         return roles
 
@@ -70,16 +74,21 @@ class ParenthesisCausalModel(CausalTask):
         """Of every length, as many balanced strings as strings that only this variable keeps from being so."""
         conditions = dict(zip(self.variables, self._conditions(tokens), strict=True))
         holds = conditions.pop(variable)
-        (other,) = conditions.values()
+        others = torch.stack(list(conditions.values())).all(0)
         length, pairs = self.query_position(tokens), []
         for of_length in length.unique().tolist():
-            chosen = (length == of_length) & other
+            chosen = (length == of_length) & others
             balanced, broken = tokens[chosen & holds], tokens[chosen & ~holds]
             n = min(len(balanced), len(broken))
             pairs.append((balanced[:n], broken[:n]))
         return pairs
 
-    def _conditions(self, tokens: Int64[Tensor, "batch pos"]) -> tuple[Bool[Tensor, " batch"], Bool[Tensor, " batch"]]:
-        in_string = torch.arange(tokens.shape[1], device=tokens.device) < self.query_position(tokens)[:, None]
-        depth = (((tokens == OPEN).int() - (tokens == CLOSE).int()) * in_string).cumsum(1)
-        return depth[:, -1] == 0, (depth >= 0).all(1)
+    def _conditions(self, tokens: Int64[Tensor, "batch pos"]) -> list[Bool[Tensor, " batch"]]:
+        """Whether each of the variables holds."""
+        length, symbols = self.query_position(tokens), bracket_kinds.to_symbols(tokens)
+        in_string = torch.arange(tokens.shape[1], device=tokens.device) < length[:, None]
+        depth = (((symbols == OPEN).int() - (symbols == CLOSE).int()) * in_string).cumsum(1)
+        conditions = [depth[:, -1] == 0, (depth >= 0).all(1)]
+        if self.n_kinds > 1:
+            conditions.append(bracket_kinds.match(symbols, bracket_kinds.to_kinds(tokens), length))
+        return conditions

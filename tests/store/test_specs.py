@@ -66,7 +66,10 @@ TASK_STRATEGIES: dict[type[Task], st.SearchStrategy[Task]] = {
         test_rows=TEST_ROWS,
     ),
     ParenthesisBalancing: st.builds(
-        ParenthesisBalancing, max_pairs=st.integers(8, 200) | st.just(30), test_rows=TEST_ROWS
+        ParenthesisBalancing,
+        max_pairs=st.integers(8, 200) | st.just(30),
+        test_rows=TEST_ROWS,
+        n_kinds=st.just(1) | st.integers(2, 30),
     ),
     Memorization: st.builds(Memorization, n_keys=st.integers(2, 2048)),
     CircuitImitation: circuit_imitations(),

@@ -73,6 +73,21 @@ def parentheses(task: ParenthesisBalancing, row: list[int]) -> tuple[list[int], 
     return expected + [0] * (2 * task.max_pairs + 3 - len(expected)), [at]
 
 
+def brackets(task: ParenthesisBalancing, row: list[int]) -> tuple[list[int], list[int]]:
+    """Of several kinds: those behind the query's token come in turns, an opening and its closing."""
+    at, is_right = row.index(3), True
+    assert 1 <= at <= 2 * task.max_pairs
+    opened: list[int] = []
+    for token in row[:at]:
+        assert token in (1, 2) or 4 <= token < 2 * task.n_kinds + 2
+        if token == 1 or (token > 3 and token % 2 == 0):
+            opened.append(token)
+        else:
+            is_right &= bool(opened) and opened.pop() == token - 1
+    expected = [*row[:at], 3, 2 if is_right and not opened else 1]
+    return expected + [0] * (2 * task.max_pairs + 3 - len(expected)), [at]
+
+
 @functools.cache
 def _memorized(n_keys: int) -> list[int]:
     rng = random.Random(12345)
@@ -188,6 +203,8 @@ OTHER_CASES = [
     pytest.param(DecimalAddition(n_digits=3, score_first_digit=True), decimal_addition, id="decimal_addition-3-first"),
     pytest.param(ParenthesisBalancing(max_pairs=3), parentheses, id="parentheses-3"),
     pytest.param(ParenthesisBalancing(max_pairs=8), parentheses, id="parentheses-8"),
+    pytest.param(ParenthesisBalancing(max_pairs=6, n_kinds=3), brackets, id="parentheses-6-kinds-3"),
+    pytest.param(ParenthesisBalancing(n_kinds=30), brackets, id="parentheses-30-kinds-30"),
     pytest.param(Memorization(n_keys=2), memorization, id="memorization-2"),
     pytest.param(Memorization(n_keys=31), memorization, id="memorization-31"),
     pytest.param(CircuitImitation(1, target_n_heads=1), circuit_imitation, id="circuit_imitation"),

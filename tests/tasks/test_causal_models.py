@@ -25,6 +25,7 @@ TASKS = {
     "needle": NeedleInAHaystack(max_pairs=4, n_values=16),
     "decimal": DecimalAddition(n_digits=3),
     "parentheses": ParenthesisBalancing(max_pairs=6),
+    "brackets": ParenthesisBalancing(max_pairs=6, n_kinds=3),
     "k-hop": KHopInduction(max_hops=4, length=30),
     "recall": MultiQueryRecall(20, 3, 14),
     "sorting": Sorting(6),
@@ -58,7 +59,7 @@ def rightly_answered(task: CausalTask, row: list[int]) -> list[int]:
             n = task.n_digits
             return task.sequence(as_number(row[:n]), as_number(row[n + 1 : 2 * n + 1])).tolist()
         case ParenthesisBalancing():
-            string = "".join({task.OPEN: "(", task.CLOSE: ")"}[token] for token in row[: row.index(task.QUERY)])
+            string = "".join("()?[]{}"[token - 1] for token in row[: row.index(task.QUERY)])
             return task.sequence(string).tolist()
         case Multiplication():
             return task.sequence(as_number(row[:3]), as_number(row[4:6])).tolist()
