@@ -9,11 +9,18 @@ from __future__ import annotations
 import dataclasses
 
 from rtinterp.models.transformer.spec import ModelSpec
-from rtinterp.tasks import AffineRecurrence
+from rtinterp.tasks import AffineRecurrence, PolynomialSequence
 from rtinterp.tasks.sequence_task import SequenceTask
 from rtinterp.training.spec import TrainSpec
 
 N_LAYERS = 3
+TASK = AffineRecurrence()
+#: The paper's future work: more dimensions, and polynomials.
+OTHER_TASKS: tuple[SequenceTask, ...] = (
+    AffineRecurrence(dimension=2),
+    AffineRecurrence(dimension=4),
+    PolynomialSequence(degree=2),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,13 +31,17 @@ class Scale:
         width: of the models that are opened.
         widths: of the models that are compared by regime.
         training: of all models, whatever they train.
+        longer: steps that opened models train for as well, to see what more training makes of the claims.
+        other_tasks: on which a fully trained and a random transformer are trained besides.
         first_seed: the first of the seeds that are reported.
     """
 
     width: int
     widths: tuple[int, ...]
     training: TrainSpec
-    task: SequenceTask
+    longer: int
+    task: SequenceTask = TASK
+    other_tasks: tuple[SequenceTask, ...] = OTHER_TASKS
     first_seed: int = 0
 
     def body(self, d_model: int) -> ModelSpec:
@@ -45,7 +56,7 @@ def _training(n_steps: int, learning_rate: float) -> TrainSpec:
 
 
 SCALES: dict[str, Scale] = {
-    "quick": Scale(64, (16, 32, 64), _training(1000, 3e-3), AffineRecurrence()),
-    "short": Scale(64, (16, 32, 64, 128, 256), _training(6000, 3e-3), AffineRecurrence()),
-    "paper": Scale(64, (16, 32, 64, 128, 256, 512), _training(30_000, 1e-3), AffineRecurrence()),
+    "quick": Scale(64, (16, 32, 64), _training(1000, 3e-3), longer=3000),
+    "short": Scale(64, (16, 32, 64, 128, 256), _training(6000, 3e-3), longer=18_000),
+    "paper": Scale(64, (16, 32, 64, 128, 256, 512), _training(30_000, 1e-3), longer=90_000),
 }
