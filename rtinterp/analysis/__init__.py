@@ -21,6 +21,7 @@ Each kind of analysis is a module:
 - ``layer_lens``: what a model would predict after each layer, and what that may be made of.
 - ``modular_addition_circuits``: whether a model adds modulo p like a clock or like a pizza.
 - ``next_term_estimates``: what can be said of a sequence's next term without a model.
+- ``extrapolation``: what a polynomial through the last terms says of the next.
 - ``patching``: what a patch at each layer and position brings back.
 - ``paths``: what a head or an MLP changes through one reader of what it writes.
 - ``predictions``: how good a model's predictions are, with or without an intervention.
@@ -56,6 +57,7 @@ from rtinterp.analysis.continuation import Continuation
 from rtinterp.analysis.dynamics import distances_travelled, first_step, models_of, over_steps
 from rtinterp.analysis.embedding_geometry import dominant_frequencies, residue_circles
 from rtinterp.analysis.explained_variance import positions_that_feed, residual_explained_variance
+from rtinterp.analysis.extrapolation import extrapolations
 from rtinterp.analysis.fourier import (
     excluded_logits,
     frequency_loss_table,
@@ -178,6 +180,7 @@ __all__ = [
     "exact_match",
     "excluded_logits",
     "expected_overlap",
+    "extrapolations",
     "first_step",
     "fitted_readout",
     "frequency_loss_table",

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from rtinterp.analysis import (
+    extrapolations,
     head_contributions,
     head_table,
     layer_estimates,
@@ -94,6 +95,33 @@ def test_a_polynomial_is_not_affine() -> None:
     assert errors["least squares"][8] > 1e-6
     with pytest.raises(ValueError, match="pass one of a SequenceTask"):
         next_term_estimates(ModularAddition(p=7).test_set())
+
+
+def test_an_extrapolation_is_the_polynomial_that_numpy_fits() -> None:
+    terms = torch.randn(5, 7, 2, generator=torch.Generator().manual_seed(0))
+    estimates = extrapolations(terms, degree=2)
+    assert estimates[:, :2].isnan().all()
+    for t in range(2, 7):
+        fitted = np.polyfit(np.arange(3), terms[:, t - 2 : t + 1, 1].double().numpy().T, deg=2)
+        expected = np.array([np.polyval(coefficients, 3) for coefficients in fitted.T])
+        np.testing.assert_allclose(estimates[:, t, 1].numpy(), expected, atol=1e-9)
+    assert torch.equal(extrapolations(terms, degree=0), terms.double())
+
+
+@pytest.mark.parametrize("degree", [1, 2, 4])
+def test_an_extrapolation_of_its_own_degree_knows_a_polynomial(degree: int) -> None:
+    batch = PolynomialSequence(degree=degree).sample(200, torch.Generator().manual_seed(1))
+    assert batch.targets is not None
+    its_own, lower = (
+        squared_errors(extrapolations(batch.tokens, known), batch.targets)[degree:] for known in (degree, degree - 1)
+    )
+    assert its_own.max() < 1e-9
+    assert lower.min() > 1e3 * its_own.max()
+
+
+def test_a_negative_degree_is_refused() -> None:
+    with pytest.raises(ValueError, match="degree is -1; pass 0 or more"):
+        extrapolations(torch.zeros(1, 3, 1), -1)
 
 
 def test_the_last_read_out_is_the_prediction(model: HookedModel) -> None:

@@ -23,6 +23,7 @@ TINY = dataclasses.replace(
     width=16,
     widths=(16,),
     training=dataclasses.replace(SCALES["quick"].training, n_steps=40, batch_size=64, n_warmup_steps=5),
+    longer=50,
 )
 
 
@@ -124,4 +125,36 @@ def test_every_reading_has_its_words(tables: dict[str, pl.DataFrame]) -> None:
     assert FIRST_POSITION == 2
     shown = FIGURES["table_readings"].plot(table).to_dict()["data"][0]["cells"]["values"]
     assert len(shown[0]) == len(READINGS)
-    assert all("of 2" in verdict for verdict in shown[2])
+    assert all("of 2" in verdict for budget in (3, 4) for verdict in shown[budget])
+
+
+def test_readings_are_told_by_budget(tables: dict[str, pl.DataFrame]) -> None:
+    table = tables["table_readings"].with_columns(holds=pl.col("n_steps") == TINY.longer)
+    figure = FIGURES["table_readings"].plot(table).to_dict()["data"][0]
+    assert figure["header"]["values"][3:] == ["<b>after 40 steps</b>", "<b>after 50 steps</b>"]
+    assert all(verdict.startswith("no, 0 of 2") for verdict in figure["cells"]["values"][3])
+    assert all(verdict.startswith("yes, 2 of 2") for verdict in figure["cells"]["values"][4])
+
+
+def test_other_tasks_have_their_own_estimates(tables: dict[str, pl.DataFrame], runs: dict[RunSpec, Run]) -> None:
+    """Exact ones are exact from as many terms on as the task has unknowns, and models are those of the runs."""
+    table = tables["figure_tasks"]
+    assert table["task"].n_unique() == 1 + len(TINY.other_tasks)
+    exact_from = {"dimension=1": 2, "dimension=2": 3, "dimension=4": 5, "degree=2": 2}
+    for dial, position in exact_from.items():
+        name = "polynomial through the last ones" if "degree" in dial else "least squares"
+        errors = table.filter(pl.col("task").str.contains(dial, literal=True), pl.col("estimator") == name)
+        if "degree" not in dial:
+            errors = errors.filter(pl.col("task").str.contains("Affine"))
+        medians = dict(errors.group_by("position").agg(pl.col("mse").median()).rows())
+        assert medians[position] < 1e-9, dial
+        assert medians[position - 1] is None or medians[position - 1] > 1e-5, dial
+    run = next(run for spec, run in runs.items() if spec.task == TINY.other_tasks[1] and spec.trainable == "embeddings")
+    batch = run.spec.task.test_set()[:N_ROWS]
+    assert batch.targets is not None
+    expected = squared_errors(run.model(batch.tokens), batch.targets)[7].item()
+    row = table.filter(
+        pl.col("task") == repr(run.spec.task), pl.col("trainable") == "embeddings", pl.col("seed") == run.spec.seed,
+        pl.col("estimator") == "the model", pl.col("position") == 7,
+    )  # fmt: skip
+    assert row["mse"].to_list() == [pytest.approx(expected, rel=1e-5)]

@@ -17,6 +17,7 @@ from rtinterp.papers.affine_recurrences import (
     figure_layer_lens,
     figure_next_term_errors,
     figure_regimes,
+    figure_tasks,
     table_readings,
 )
 from rtinterp.papers.affine_recurrences.grid import EXPERIMENTS
@@ -28,6 +29,7 @@ _MODULES = (
     figure_comparing_heads,
     figure_ablated_parts,
     figure_regimes,
+    figure_tasks,
     table_readings,
 )
 FIGURES = {module.FIGURE.name: module.FIGURE for module in _MODULES}

@@ -14,10 +14,17 @@ from rtinterp.figures import style
 from rtinterp.figures.curves import FLOOR_LABEL, add_curve, log_axis
 from rtinterp.figures.figure import Figure, run_columns
 from rtinterp.figures.regime_style import regime_colour, regime_name
+from rtinterp.models.transformer.spec import LABELS
 from rtinterp.papers.affine_recurrences.opened_models import FIRST_POSITION
 from rtinterp.plot.look import axes
 from rtinterp.training.run import Run
 
+#: Of curves by body: name, where the regime's is not enough, dash and symbol.
+LOOKS = {
+    LABELS["softmax"]: ("", "solid", "circle"),
+    LABELS["random_mixing"]: ("random mixing, all else trained", "dash", "diamond"),
+    LABELS["random_mixing_with_sink"]: ("MixiT, as published", "dot", "square"),
+}
 FLOORS = ("copy", "mean of two", "gradient step")
 
 
@@ -43,10 +50,9 @@ def plot(table: pl.DataFrame) -> go.Figure:
     figure = go.Figure()
     for (body, trainable), of_kind in table.group_by("body", "trainable", maintain_order=True):
         name, colour = regime_name(str(trainable)), regime_colour(str(trainable))
-        is_plain = body == "transformer"
+        told, dash, symbol = LOOKS.get(str(body), (f"{name} {body}", "longdash", "x"))
         add_curve(
-            figure, of_kind, "d_model", "mse", name=name if is_plain else f"{name} {body}", colour=colour,
-            dash="solid" if is_plain else "dash", symbol="circle" if is_plain else "diamond",
+            figure, of_kind, "d_model", "mse", name=told or name, colour=colour, dash=dash, symbol=symbol,
         )  # fmt: skip
     for name in FLOORS:
         height = table[name][0]
@@ -70,9 +76,10 @@ FIGURE = Figure(
     title="Which parts have to train",
     caption=(
         "The mean squared error on test sequences, from the third term on, of models that train everything, everything "
-        "but queries and keys, or their embeddings alone: is in-context regression in a random body? Dashed: all else "
-        "trains, but fixed random patterns stand in the place of attention. Points are seeds, lines medians; dotted: "
-        "what can be said without a model."
+        "but queries and keys, or their embeddings alone: is in-context regression in a random body? Broken lines: all "
+        "else trains, but fixed random patterns stand in the place of attention, in a block that is otherwise the same "
+        "or in that of MixiT (arXiv 2506.01115). Points are seeds, lines medians; dotted and grey: what can be said "
+        "without a model."
     ),
     experiment="regimes",
     compute=compute,
