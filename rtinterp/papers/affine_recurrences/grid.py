@@ -42,8 +42,9 @@ def regimes(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
 
 
 def tasks(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
-    """List a fully trained and a random transformer of the same width for every task."""
-    of_task = (dataclasses.replace(scale, task=task) for task in (scale.task, *scale.other_tasks))
+    """List a fully trained and a random transformer of the same width for every other task."""
+    training = dataclasses.replace(scale.training, n_steps=scale.briefer)
+    of_task = (dataclasses.replace(scale, task=task, training=training) for task in scale.other_tasks)
     kinds = itertools.product(of_task, FULLY_TRAINED_AND_RANDOM)
     return [run for each, trainable in kinds for run in _runs(each, each.body(each.width), trainable, n_seeds)]
 

@@ -30,9 +30,10 @@ class Scale:
     Attributes:
         width: of the models that are opened.
         widths: of the models that are compared by regime.
-        training: of all models, whatever they train.
+        training: of all models on the task, whatever they train.
         longer: steps that opened models train for as well, to see what more training makes of the claims.
-        other_tasks: on which a fully trained and a random transformer are trained besides.
+        other_tasks: on which fully trained and random transformers are trained besides.
+        briefer: steps of these.
         first_seed: the first of the seeds that are reported.
     """
 
@@ -40,6 +41,7 @@ class Scale:
     widths: tuple[int, ...]
     training: TrainSpec
     longer: int
+    briefer: int
     task: SequenceTask = TASK
     other_tasks: tuple[SequenceTask, ...] = OTHER_TASKS
     first_seed: int = 0
@@ -56,7 +58,7 @@ def _training(n_steps: int, learning_rate: float) -> TrainSpec:
 
 
 SCALES: dict[str, Scale] = {
-    "quick": Scale(64, (16, 32, 64), _training(1000, 3e-3), longer=3000),
-    "short": Scale(64, (16, 32, 64, 128, 256), _training(6000, 3e-3), longer=18_000),
-    "paper": Scale(64, (16, 32, 64, 128, 256, 512), _training(30_000, 1e-3), longer=90_000),
+    "quick": Scale(64, (16, 32, 64), _training(1000, 3e-3), longer=3000, briefer=500),
+    "short": Scale(64, (16, 32, 64, 128, 256), _training(6000, 3e-3), longer=18_000, briefer=3000),
+    "paper": Scale(64, (16, 32, 64, 128, 256, 512), _training(30_000, 1e-3), longer=90_000, briefer=30_000),
 }
