@@ -66,15 +66,13 @@ def _task_and_budget(table: pl.DataFrame) -> str:
     """``"Modular addition (p = 113): 800 steps × 500"``, model by model where budgets differ."""
     models: dict[str, list[str]] = {}
     for body, trainable, n_steps, batch_size in (
-        table.unique(["body", "trainable"], maintain_order=True)
-        .select("body", "trainable", "n_steps", "batch_size")
-        .iter_rows()
+        table.select("body", "trainable", "n_steps", "batch_size").unique(maintain_order=True).iter_rows()
     ):
         models.setdefault(f"{n_steps:,} steps × {batch_size:,}", []).append(model_name(body, trainable))
-    if len(models) > 1:
-        text = "; ".join(f"{', '.join(names)} {budget}" for budget, names in models.items())
+    if len({tuple(names) for names in models.values()}) == 1:
+        text = " and ".join(models)
     else:
-        (text,) = models
+        text = "; ".join(f"{', '.join(names)} {budget}" for budget, names in models.items())
     task = table["task"][0]
     return f"{task_title(task)} ({task_parameters(task)}): {text}"
 

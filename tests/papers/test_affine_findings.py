@@ -23,8 +23,9 @@ def said(pattern: str) -> list[float]:
     return [float(number.rstrip(".")) for number in ([found] if isinstance(found, str) else found)]
 
 
-def reading(name: str, state: str = "trained") -> list[float]:
-    chosen = table("table_readings").filter(pl.col("reading") == name, pl.col("state") == state)
+def reading(name: str, state: str = "trained", n_steps: int = 1000) -> list[float]:
+    readings = table("table_readings").filter(pl.col("n_steps") == n_steps)
+    chosen = readings.filter(pl.col("reading") == name, pl.col("state") == state)
     return sorted(chosen["value"].to_list())
 
 
@@ -43,14 +44,25 @@ def test_readings() -> None:
     assert said("by correlations of # to # for the lowest") == pytest.approx(away, abs=0.005)
     before = reading("negative: looks away", "untrained")[::-2]
     assert said("of each seed (# to # before training)") == pytest.approx(before, abs=0.005)
-    held = table("table_readings").filter(pl.col("state") == "trained").group_by("reading").agg(pl.col("holds").sum())
-    assert dict(held.rows()) == {
-        "learnt": 3,
-        "copying: estimate": 3,
-        "copying: pairs": 2,
-        "negative: looks away": 0,
-        "negative: writes opposite": 0,
-    }
+    readings = table("table_readings").filter(pl.col("state") == "trained")
+    for n_steps, pairs in ((1000, 2), (3000, 3)):
+        held = readings.filter(pl.col("n_steps") == n_steps).group_by("reading").agg(pl.col("holds").sum())
+        assert dict(held.rows()) == {
+            "learnt": 3,
+            "copying: estimate": 3,
+            "copying: pairs": pairs,
+            "negative: looks away": 0,
+            "negative: writes opposite": 0,
+        }
+
+
+def test_longer_training() -> None:
+    learnt = reading("learnt", n_steps=3000)[::2]
+    assert said("After 3,000 steps errors are # to # times") == pytest.approx(learnt, abs=0.5)
+    pairs = reading("copying: pairs", n_steps=3000)[::2]
+    assert said("train for 3,000 steps it gives # to #:") == pytest.approx(pairs, abs=0.005)
+    away = reading("negative: looks away", n_steps=3000)[::-2]
+    assert said("nor is it after 3,000 steps (# to #)") == pytest.approx(away, abs=0.005)
 
 
 def test_least_squares_explain_nearly_as_much() -> None:
@@ -105,3 +117,35 @@ def test_regimes() -> None:
     assert said("they are # to # at width 64, as") == pytest.approx(
         [min(mixing.to_list()), max(mixing.to_list())], abs=5e-5
     )
+
+
+def test_other_tasks() -> None:
+    errors = table("figure_tasks").filter(pl.col("position") >= 2)
+    means = errors.group_by("task", "trainable", "seed", "estimator").agg(pl.col("mse").mean())
+
+    def ends(dial: str, estimator: str = "the model", trainable: str = "all") -> list[float]:
+        rows = means.filter(
+            pl.col("task").str.contains(dial, literal=True), pl.col("estimator") == estimator,
+            pl.col("trainable") == trainable,
+        )  # fmt: skip
+        if dial != "degree=2":
+            rows = rows.filter(pl.col("task").str.contains("Affine"))
+        assert len(rows) == 3
+        return [min(rows["mse"].to_list()), max(rows["mse"].to_list())]
+
+    two, four, parabola = "dimension=2", "dimension=4", "degree=2"
+    assert said("of fully trained models is # to #, beside") == pytest.approx(ends(two), abs=5e-5)
+    assert said("beside # of copying and # of the mean of two, and in four") == pytest.approx(
+        [ends(two, "copy")[0], ends(two, "mean of two")[0]], abs=5e-4
+    )
+    assert said("and in four # to # beside # and #.") == pytest.approx(
+        [*ends(four), ends(four, "copy")[0], ends(four, "mean of two")[0]], abs=5e-5
+    )
+    assert said("have # to # in two, behind") == pytest.approx(ends(two, trainable="embeddings"), abs=5e-4)
+    assert said("and # to # in four: no better") == pytest.approx(ends(four, trainable="embeddings"), abs=5e-5)
+    assert said("errors of # to # by fully") == pytest.approx(ends(parabola), abs=5e-6)
+    assert said("and # to # in random bodies, beside") == pytest.approx(
+        ends(parabola, trainable="embeddings"), abs=5e-6
+    )
+    assert said("beside # of copying; neither") == pytest.approx(ends(parabola, "copy")[:1], abs=5e-5)
+    assert said("the last two (#).") == pytest.approx(ends(parabola, "line through two")[:1], abs=5e-6)

@@ -104,7 +104,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
         rows.append([claim, measured, _numbers(before), *after])
     figure = style.table_figure(header, rows, [3, 3.2, 1.2, *(1.6 for _ in budgets)])
     return style.finish_table(
-        figure, "What the abstract claims, reading by reading", table, width=1180, n_rows=2 * len(rows)
+        figure, "What the abstract claims, reading by reading", table, width=1180, n_rows=len(rows) + 2
     )
 
 
