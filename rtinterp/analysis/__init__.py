@@ -36,8 +36,9 @@ Each kind of analysis is a module:
 - ``stitching``: the embeddings of one body in another.
 - ``subspaces``: what lies in a subspace of the residual stream, and how two compare.
 - ``subspace_finding``: principal and sensitive subspaces, and random ones as controls.
+- ``warm_start``: how many steps a start saves.
 
-Nothing here trains, plots, or reads or writes files.
+Nothing here plots, or reads or writes files, and only ``warm_start`` trains models.
 """
 
 from rtinterp.analysis.ablations import MeanAblation, Node, ResampleAblation, mean_ablation, node_writes, nodes_of
@@ -139,6 +140,7 @@ from rtinterp.analysis.subspaces import (
     principal_angles,
     variance_share,
 )
+from rtinterp.analysis.warm_start import accuracies_from, step_of
 
 __all__ = [
     "Continuation",
@@ -155,6 +157,7 @@ __all__ = [
     "Stitch",
     "Subspace",
     "TargetStatistics",
+    "accuracies_from",
     "accuracy",
     "accuracy_by_hops",
     "accuracy_by_label",
@@ -254,6 +257,7 @@ __all__ = [
     "split_inputs",
     "squared_errors",
     "statistics_of_sites",
+    "step_of",
     "subset_values",
     "sum_frequency_power",
     "target_statistics",

@@ -14,6 +14,7 @@ from rtinterp.papers.mechanism import (
     figure_rank_curves,
     figure_rank_dial,
     figure_transplants,
+    figure_warm_starts,
     table_ranks,
     table_variance_and_use,
 )
@@ -28,6 +29,7 @@ MODULES = (
     figure_circuits,
     figure_rank_dial,
     figure_transplants,
+    figure_warm_starts,
     figure_fourier,
     figure_dynamics,
 )

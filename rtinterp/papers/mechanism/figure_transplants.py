@@ -53,10 +53,11 @@ def compute(runs: Sequence[Run]) -> pl.DataFrame:
     ``donor`` is the seed that the embeddings were trained with: the next one among the runs of the same model, the
     first after the last; there is none where embeddings are untrained. Floors are of the whole test set.
     """
-    return pl.concat(with_run_columns(run, _transplants(run, _donor(run, runs))) for run in runs)
+    return pl.concat(with_run_columns(run, _transplants(run, donor_of(run, runs))) for run in runs)
 
 
-def _donor(run: Run, runs: Sequence[Run]) -> Run | None:
+def donor_of(run: Run, runs: Sequence[Run]) -> Run | None:
+    """Choose the run of the next seed of the same model, the first after the last; None where there is one seed."""
     alike = sorted((one for one in runs if one.spec.with_seed(0) == run.spec.with_seed(0)), key=lambda r: r.spec.seed)
     seeds = [one.spec.seed for one in alike]
     following = alike[(seeds.index(run.spec.seed) + 1) % len(alike)]
