@@ -32,6 +32,7 @@ Each kind of analysis is a module:
 - ``similarity_heads``: whether a head looks at terms like the present one, and with which sign it writes them.
 - ``readers``: the part of a subspace that is read, and the part that nothing reads.
 - ``readout``: an unembedding fitted anew to what a model ends with.
+- ``role_replacements``: what stands in the place of activations, by the role of their positions.
 - ``site_statistics``: mean, covariance and sensitivity of activations, from which subspaces are found.
 - ``stitching``: the embeddings of one body in another.
 - ``subspaces``: what lies in a subspace of the residual stream, and how two compare.
@@ -116,6 +117,7 @@ from rtinterp.analysis.rank_thresholds import area, refined_curve
 from rtinterp.analysis.readers import Split, split_by_readers, unembedding_readers
 from rtinterp.analysis.readout import fitted_readout, with_fitted_unembedding
 from rtinterp.analysis.retrieval_heads import retrieval_scores
+from rtinterp.analysis.role_replacements import replacements, resampled_by_role
 from rtinterp.analysis.signal_propagation import propagation_table
 from rtinterp.analysis.similarity_heads import head_contributions, head_table, similarity_correlation
 from rtinterp.analysis.site_statistics import (
@@ -241,6 +243,8 @@ __all__ = [
     "remove",
     "replace",
     "replace_by_role",
+    "replacements",
+    "resampled_by_role",
     "residual_explained_variance",
     "residual_sites",
     "residue_circles",
