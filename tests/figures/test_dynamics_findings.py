@@ -8,14 +8,24 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rtinterp.papers.mechanism.figure_dynamics import leading_heads, similarities
+from rtinterp.papers.mechanism.figure_dynamics import FIGURE, leading_heads, similarities
 
 FIGURES = Path(__file__).parents[2] / "figures"
 
 
+def shipped(task: str) -> pl.DataFrame:
+    table = pl.read_csv(FIGURES / "mechanism" / "data" / "figure_dynamics.csv", infer_schema_length=None)
+    return table.filter(pl.col("task").str.starts_with(task))
+
+
 @pytest.fixture(scope="module")
 def table() -> pl.DataFrame:
-    return pl.read_csv(FIGURES / "mechanism" / "data" / "figure_dynamics.csv", infer_schema_length=None)
+    return shipped("Needle")
+
+
+@pytest.fixture(scope="module")
+def parentheses() -> pl.DataFrame:
+    return shipped("Parenthesis")
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +88,44 @@ def test_least_ranks(table: pl.DataFrame, said: str) -> None:
     after = at_the_end(ranks, released=True).sort("value")["value"].to_list()
     assert after[0] == after[1] < before.min()  # pyright: ignore[reportOperatorIssue]
     assert f"from {before.min():.0f} to {before.max():.0f} to {after[0]:.0f} in the two, and is {after[2]:.0f}" in said
+
+
+def spread(values: pl.Series, digits: int = 0) -> str:
+    return f"{values.min():.{digits}f} to {values.max():.{digits}f}"
+
+
+def test_parentheses(table: pl.DataFrame, parentheses: pl.DataFrame, said: str) -> None:
+    assert f"Parentheses ({parentheses['seed'].n_unique()} seeds, the same steps)" in said
+    steps = ["release_at", "n_steps"]
+    assert set(parentheses.select(steps).rows()) == set(table.select(steps).rows())
+    cosines = similarities(parentheses)
+    after, from_start = (at_the_end(cosines, released=released)["value"] for released in (True, False))
+    assert f"before and after is {spread(after, 2)}, as little as to models trained from the start" in said
+    assert f"({spread(from_start, 2)})" in said
+    assert after.max() < 0.5  # pyright: ignore[reportOperatorIssue]
+    moved = at_the_end(parentheses, released=True).filter(measure="distance", item="qk")["value"]
+    assert f"queries and keys moved by {spread(100 * moved)} %" in said
+    ranks, sizes = (parentheses.filter(measure=m) for m in ("least rank", "minimal circuits"))
+    sizes = sizes.filter(item="least size")
+    before, later = (spread(of(ranks)["value"]) for of in (at_the_release, lambda t: at_the_end(t, released=True)))
+    assert f"k95 after layer 0 falls from {before} to {later}" in said
+    before, later = (spread(of(sizes)["value"]) for of in (at_the_release, lambda t: at_the_end(t, released=True)))
+    assert f"smallest circuit from {before} nodes to {later}." in said
+
+
+def test_the_caption(table: pl.DataFrame, parentheses: pl.DataFrame) -> None:
+    heads = leading_heads(table)
+    before, after = (
+        of.sort("seed", "measure")["value"] for of in (at_the_release(heads), at_the_end(heads, released=True))
+    )
+    assert "still look as much as any afterwards" in FIGURE.caption
+    assert (after > before).all()
+    moved = at_the_end(table, released=True).filter(measure="distance", item="qk").sort("seed")["value"]
+    cosines = at_the_end(similarities(table), released=True).sort("seed")["value"]
+    assert "moved by more than a tenth, in two seeds of three" in FIGURE.caption
+    assert (moved > 0.1).to_list() == (cosines < 0.9).to_list()
+    assert (moved > 0.1).sum() == 2
+    assert (cosines > at_the_end(similarities(table), released=False).sort("seed")["value"]).all()
+    assert "On parentheses nothing of it holds" in FIGURE.caption
+    of_parentheses = at_the_end(similarities(parentheses), released=True)["value"]
+    assert of_parentheses.max() < cosines.min()  # pyright: ignore[reportOperatorIssue]

@@ -76,7 +76,7 @@ def test_every_kept_step_of_every_run_has_every_curve(runs: list[Run], table: pl
     n_curves = 3 + 2 * N_CONTROLS
     for run in runs:
         rows = of_run(table, run)
-        steps = [step for step in run.kept_steps if step == 0 or step >= EARLIEST * run.last_step]
+        steps = [step for step in run.kept_steps if step == 0 or step >= EARLIEST * run.last_step] or [run.last_step]
         assert rows["step"].unique().sort().to_list() == steps
         assert len(rows) == len(steps) * len(PAIRS) * n_curves
         assert rows["key_frequencies"].n_unique() == 1
@@ -104,8 +104,12 @@ def test_the_loss_on_test_pairs_is_that_of_the_history(runs: list[Run], table: p
 def test_the_drawing_has_the_medians_over_seeds(table: pl.DataFrame) -> None:
     figure = plot(table)
     assert [trace.name for trace in figure.data if trace.showlegend] == [name for name, *_ in CURVES.values()]
-    assert len(figure.data) == 2 * len(PAIRS) * len(CURVES) * (N_SEEDS + 1)
-    widest = table.filter(pl.col("d_model") == pl.col("d_model").max(), pairs="test", logits="restricted")
+    of_ends = len(CURVES) * len(PAIRS)
+    assert len(figure.data) == 2 * len(PAIRS) * len(CURVES) * (N_SEEDS + 1) + of_ends
+    assert all(list(trace.x) == ["seed 0", "seed 1"] for trace in figure.data[-of_ends:])
+    widest = table.filter(
+        pl.col("d_model") == pl.col("d_model").max(), trainable="embeddings", pairs="test", logits="restricted"
+    )
     chosen = widest.filter(pl.col("step") == pl.col("step").max(), frequencies="control")
     expected = chosen.group_by("seed").agg(pl.col("loss").mean())["loss"].median()
     first = [

@@ -111,7 +111,7 @@ def test_it_is_no_smaller_than_in_fully_trained_models(page: str, ranks: pl.Data
     principal = ranks.filter(pl.col("basis") == "principal")
     for site in SITES[1:]:
         k95 = medians(principal, "k95", site).pivot(on="trainable", index="task", values="k95").drop_nulls()
-        assert len(k95) == 3
+        assert len(k95) == 4
         assert (k95["embeddings"] > k95["all"]).all()
 
 

@@ -6,10 +6,25 @@ import dataclasses
 
 import pytest
 
+from rtinterp.figures.paper import Experiment
 from rtinterp.papers.mechanism.grid import EXPERIMENTS
 from rtinterp.papers.mechanism.watched_runs import RELEASED_TASKS, frequencies, release, spread
 from rtinterp.papers.random_transformers import PAPER
 from rtinterp.papers.random_transformers.scales import SCALES
+from rtinterp.training.spec import RunSpec
+
+
+def watched(experiment: Experiment, scale: str) -> list[RunSpec]:
+    """All but the ones that are other figures' runs."""
+    return [spec for spec in experiment(SCALES[scale], 2, None) if spec.training.kept_steps != "none"]
+
+
+def test_the_runs_that_are_not_watched_are_those_of_other_figures() -> None:
+    of_others = set(EXPERIMENTS["subspaces"](SCALES["quick"], 2, None))
+    rest = [spec for spec in frequencies(SCALES["quick"], 2, None) if spec.training.kept_steps == "none"]
+    assert [(spec.trainable, spec.seed) for spec in rest] == [("all", 0), ("all", 1)]
+    assert of_others.issuperset(rest)
+    assert len(watched(release, "quick")) == len(release(SCALES["quick"], 2, None))
 
 
 def test_steps_rise_by_the_same_factor_up_to_the_last() -> None:
@@ -20,7 +35,7 @@ def test_steps_rise_by_the_same_factor_up_to_the_last() -> None:
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("experiment", [frequencies, release], ids=lambda experiment: experiment.__name__)
 def test_every_run_keeps_its_start_its_end_and_what_lies_between(scale: str, experiment) -> None:
-    for spec in experiment(SCALES[scale], 2, None):
+    for spec in watched(experiment, scale):
         kept = spec.training.kept_steps
         assert (kept[0], kept[-1]) == (0, spec.training.n_steps)
         assert len(kept) >= 10
@@ -37,9 +52,9 @@ def test_no_run_of_another_experiment_is_the_same_but_for_what_it_keeps(scale: s
         if experiment not in (frequencies, release)
         for spec in experiment(SCALES[scale], 2, None)
     }
-    watched = [*frequencies(SCALES[scale], 2, None), *release(SCALES[scale], 2, None)]
-    assert len(set(watched)) == len(watched)
-    assert others.isdisjoint(watched)
+    specs = [spec for experiment in (frequencies, release) for spec in watched(experiment, scale)]
+    assert len(set(specs)) == len(specs)
+    assert others.isdisjoint(specs)
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -25,9 +25,9 @@ ARMS = {"embeddings": COLOURS[0], "then all": COLOURS[1], "all": COLOURS[2]}
 PANELS = {
     "accuracy": "accuracy on test sequences",
     "least rank": "k95 after layer 0",
-    "score": "attention of the heads that looked most at the release: marker (solid), retrieval (dotted)",
+    "score": "attention of the leading heads: marker (solid), retrieval (dotted)",
     "similarity": "similarity of the Shapley values to those at the release",
-    "distance": "distance gone by the body, relative to its norm: QK (solid), OV (dotted), MLP (dashed)",
+    "distance": "relative distance gone: QK (solid), OV (dotted), MLP (dashed)",
 }
 BODY = ("qk", "ov", "mlp")
 
@@ -108,6 +108,11 @@ def plot(table: pl.DataFrame) -> go.Figure:
         release_at = int(of_task["release_at"].max())  # pyright: ignore[reportArgumentType]
         panels = _panels(of_task)
         for row, name in enumerate(PANELS, 1):
+            if panels[name].is_empty():
+                place = {"row": row, "col": column}
+                figure.update_xaxes(visible=False, **place).update_yaxes(visible=False, **place)
+                figure.add_annotation(x=release_at, y=0.5, text="no head has a known role", showarrow=False, **place)
+                continue
             _add_panel(figure, panels[name], release_at, row, column)
     axes(figure).update_xaxes(title_text="step", row=len(PANELS)).update_xaxes(range=_range(table))
     figure.update_yaxes(range=[-0.03, 1.05], row=1).update_yaxes(rangemode="tozero", row=2)
@@ -115,7 +120,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
     figure.update_annotations(font_size=12)
     figure.update_layout(legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.07})
     text = f"{style.subtitle(table)}<br>{_budgets(table)}"
-    style.finish_with(figure, FIGURE.title, text, width=820, height=190 * len(PANELS))
+    style.finish_with(figure, FIGURE.title, text, width=400 + 420 * len(tasks), height=190 * len(PANELS))
     return figure.update_layout(margin_b=100)
 
 
@@ -177,13 +182,14 @@ FIGURE = Figure(
         "Claim tested: once the body of a random transformer trains too, the heads, the subspace and the circuit that "
         "its embeddings had selected stay. The embeddings train alone up to the release (dashed), then everything "
         "does; beside it, everything trains from the start, from the same initial tensors. Found at the quick scale: "
-        "half of it holds. The two heads that looked most at the release still look as much as any afterwards. But "
-        "where the body moved by more than a tenth, in two seeds of three, the work was shared out anew: the other "
-        "heads of layer 1 came to look at the value too, the Shapley values (by accuracy, with means by role in the "
-        "place of what is ablated) grew unlike those at the release, though less than those of a model that trained "
-        "everything from the start, and fewer directions sufficed. In the third seed the body hardly moved, and all "
-        "stayed. k95: the least number of principal directions that keep 95 % of the accuracy above chance, of "
-        "models that have learnt most of the task."
+        "on needle, half of it holds. The two heads that looked most at the release still look as much as any "
+        "afterwards. But where queries and keys moved by more than a tenth, in two seeds of three, the work was shared "
+        "out anew: the Shapley values (by accuracy, with means by role in the place of what is ablated) grew unlike "
+        "those at the release, though less than those of a model that trained everything from the start, and fewer "
+        "directions sufficed. In the third seed the body hardly moved, and all stayed. On parentheses nothing of it "
+        "holds: the Shapley values end as unlike those at the release as if all had trained from the start. k95: the "
+        "least number of principal directions that keep 95 % of the accuracy above chance, of models that have learnt "
+        "most of the task."
     ),
     experiment="release",
     compute=compute,

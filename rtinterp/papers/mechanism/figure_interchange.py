@@ -229,8 +229,8 @@ FIGURE = Figure(
         "not (down). Median over seeds. Found: yes, but for parentheses. After the last "
         "layer, 32 directions of any fitted basis hold each variable, and random ones none; of the learned ones "
         "the part that is read does it, the other nothing. The value asked for by needle arrives at the position "
-        "that predicts in the last layer only. For parentheses the controls succeed, too, and a learned subspace "
-        "moves more answers than the whole site does: with two possible answers, interchange there proves little."
+        "that predicts in the last layer only. For parentheses the controls succeed, too: with two possible answers, "
+        "interchange there proves little."
     ),
     experiment="subspaces",
     compute=compute,

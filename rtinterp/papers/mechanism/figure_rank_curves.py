@@ -112,9 +112,10 @@ FIGURE = Figure(
         "ones that hold as much variance as those read most. Where few directions suffice and random ones do not, the "
         "subspace was selected; where directions of large variance can be taken out at no cost, variance is not use. "
         f"Accuracy on {N_TEST_SEQUENCES} test sequences, median over seeds; dashed: the best simple heuristic. The "
-        "csv has the sites after attention, too, and loss, logit difference and KL divergence. Found: a few dozen "
-        "principal directions suffice where controls need far more, so the subspace is selected; the directions read "
-        "most are fewer still after the last layer, and many more at the embedding."
+        "csv has the sites after attention, too, and loss, logit difference and KL divergence. Found, of random "
+        "transformers: yes, at most 46 principal directions suffice in any seed and site, where controls need 64 or "
+        "more, so the subspace is selected; the directions read most are fewer still after the last layer, and many "
+        "more at the embedding."
     ),
     experiment="subspaces",
     compute=compute,

@@ -28,13 +28,15 @@ def spread(n_steps: int, n_octaves: int = N_OCTAVES) -> tuple[int, ...]:
 
 
 def frequencies(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
-    """List wide random transformers that add modulo p, and fully trained ones of half their width.
+    """List wide random transformers that add modulo p, fully trained ones of half their width, and of their width.
 
-    The random ones train for a fifth longer than elsewhere, the others for twice as long as random ones elsewhere.
+    The random ones train for a fifth longer than elsewhere, those of half the width for twice as long as random ones
+    elsewhere. The last are those of other figures, and keep their end alone: what they cost is six times as much.
     """
     budget, seeds = scale.budget_of(ModularAddition), scale.seeds(n_seeds)
     wide = _spread_over(budget, _longer(budget.random.n_steps)).runs(budget.wide, "embeddings", seeds)
-    return wide + _spread_over(budget, 2 * budget.random.n_steps).runs(budget.wide // 2, "all", seeds)
+    half = _spread_over(budget, 2 * budget.random.n_steps).runs(budget.wide // 2, "all", seeds)
+    return [*wide, *half, *budget.runs(budget.wide, "all", seeds)]
 
 
 def release(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
