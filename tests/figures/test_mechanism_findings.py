@@ -6,8 +6,11 @@ from pathlib import Path
 
 import polars as pl
 
+from rtinterp.papers.mechanism import FIGURES as FIGURES_BY_NAME
 from rtinterp.papers.mechanism.figure_interchange import AFTER_LAST, ANSWER
 from rtinterp.papers.mechanism.figure_rank_dial import least_sufficient_rank
+from rtinterp.papers.mechanism.figure_replacements import AFTER_FIRST, EMBEDDING
+from rtinterp.papers.mechanism.figure_warm_starts import steps_needed
 
 FIGURES = Path(__file__).parents[2] / "figures"
 
@@ -46,7 +49,7 @@ def test_transplants() -> None:
 
 def test_interchange() -> None:
     shipped, said = table("figure_interchange"), finding("Few directions hold a variable")
-    assert shipped.group_by("task", "trainable").agg(pl.col("seed").n_unique())["seed"].to_list() == [3] * 7
+    assert shipped.group_by("task", "trainable").agg(pl.col("seed").n_unique())["seed"].to_list() == [3] * 8
     two_answers = pl.col("task").str.starts_with("Parenthesis")
 
     def switched(trainable: str, bases: list[str], rank: int | None = None) -> list[float]:
@@ -73,6 +76,58 @@ def test_interchange() -> None:
     )
     assert f"shuffled answers finds {100 * max(placebo.to_list()):.0f} %" in said
     assert f"untrained model {100 * max(untrained.to_list()):.0f} %" in said
+
+
+def test_replacements() -> None:
+    shipped, said = table("figure_replacements"), finding("A head's need hinges on what replaces it")
+    assert shipped.group_by("task", "trainable").agg(pl.col("seed").n_unique())["seed"].to_list() == [3] * 8
+    random = shipped.filter(pl.col("trainable") == "embeddings")
+    needle, modular = (random.filter(pl.col("task").str.starts_with(name)) for name in ("Needle", "Modular"))
+    heads = needle.filter(pl.col("item").str.contains(r"^L\d+H"))
+    costs = [
+        f"{100 * max(of['intact'] - of['accuracy']):.0f} %"
+        for of in (heads.filter(replacement=name) for name in ("zero", "mean", "resample"))
+    ]
+    assert "more than {} if it writes zero, or {} if it writes its mean".format(*costs) in said
+    assert f"costs up to {costs[2]}." in said
+    assert f"{costs[0]} at most" in FIGURES_BY_NAME["figure_replacements"].caption
+    assert f"costs up to {costs[2]}." in FIGURES_BY_NAME["figure_replacements"].caption
+
+    def left(of: pl.DataFrame, site: str, item: str) -> str:
+        rows = of.filter(site=site, item=item)["accuracy"]
+        assert len(rows) == 9
+        return f"{100 * min(rows):.0f} to {100 * max(rows):.0f} %"
+
+    assert f"all markers are replaced, {left(needle, EMBEDDING, 'marker')} are left" in said
+    assert f"{left(needle, AFTER_FIRST, 'marker')}, and {left(needle, AFTER_FIRST, 'value')} if it is values" in said
+    assert f"first summand {left(modular, EMBEDDING, 'a')} are left at the embedding" in said
+    assert f"and {left(modular, AFTER_FIRST, 'a')} after layer 0" in said
+
+
+def test_warm_starts() -> None:
+    shipped, said = table("figure_warm_starts"), finding("A head start needs the right rotation")
+    caption = FIGURES_BY_NAME["figure_warm_starts"].caption
+    needed = steps_needed(shipped)
+    assert shipped["task"].n_unique() == 1
+    assert set(needed["seed"]) == {0, 1, 2}
+
+    def steps(start: str) -> list[int]:
+        return needed.filter(start=start)["step"].drop_nulls().sort().to_list()
+
+    def told(start: str) -> str:
+        assert len(steps(start)) == 3
+        return f"{steps(start)[0]} to {steps(start)[-1]}"
+
+    assert f"reach 95 % after {told('drawn')} steps" in said
+    assert f"as they are after {told('another')}, no sooner" in said
+    assert steps("another") > steps("drawn")
+    assert f"that it was trained to, {told('rotated')}." in said
+    assert f"saves less, {told('drawn, rotated')}, and" in said
+    assert "one of three gets there in 600 steps" in said
+    assert (len(steps("shuffled")), shipped["n_steps"].max()) == (1, 600)
+    assert f"yes, {told('rotated')} steps instead of {told('drawn')}." in caption
+    assert 0.4 < steps("drawn, rotated")[1] / steps("drawn")[1] < 0.6
+    assert steps("shuffled")[0] > steps("drawn")[-1]
 
 
 def test_rank_dial() -> None:

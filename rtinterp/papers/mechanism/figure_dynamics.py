@@ -109,7 +109,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
         panels = _panels(of_task)
         for row, name in enumerate(PANELS, 1):
             if panels[name].is_empty():
-                place = {"row": row, "col": column}
+                place: dict[str, Any] = {"row": row, "col": column}
                 figure.update_xaxes(visible=False, **place).update_yaxes(visible=False, **place)
                 figure.add_annotation(x=release_at, y=0.5, text="no head has a known role", showarrow=False, **place)
                 continue
