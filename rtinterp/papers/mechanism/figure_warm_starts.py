@@ -143,8 +143,8 @@ FIGURE = Figure(
         "random transformer are trained anew, with the sequences and learning rates of its own training, from: what "
         "it draws; the embeddings of another body; these, rotated by least squares to the ones that this body was "
         "trained to. Controls, rotated alike: what it draws; and the other body's with its tokens shuffled. Found on "
-        "decimal addition: as they are, no; rotated, yes, 10 to 20 steps instead of 210 to 260. The rotation alone saves "
-        "about half, and with tokens shuffled the start is a burden."
+        "decimal addition: as they are, no; rotated, yes, 10 to 20 steps instead of 210 to 260. The rotation "
+        "alone saves about half, and with tokens shuffled the start is a burden."
     ),
     experiment="warm_starts",
     compute=compute,
