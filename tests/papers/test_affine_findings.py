@@ -58,7 +58,7 @@ def test_readings() -> None:
 
 def test_longer_training() -> None:
     learnt = reading("learnt", n_steps=3000)[::2]
-    assert said("After 3,000 steps errors are # to # times") == pytest.approx(learnt, abs=0.5)
+    assert said("After 3,000 steps they are # to # times") == pytest.approx(learnt, abs=0.5)
     pairs = reading("copying: pairs", n_steps=3000)[::2]
     assert said("train for 3,000 steps it gives # to #:") == pytest.approx(pairs, abs=0.005)
     away = reading("negative: looks away", n_steps=3000)[::-2]
