@@ -59,7 +59,7 @@ class _SelectiveScan(torch.autograd.Function):
         for model, some in _parts(u, rate.shape[-1]):
             at = (model, some)
             states = linear_scan(*_kept_and_added(u[at], step[at], rates[model], written[at]))
-            given[at] = (read[at].unsqueeze(-2) @ states).squeeze(-2)
+            given[at] = states.mul_(read[at].unsqueeze(-1)).sum(-2)
         return given
 
     @staticmethod
@@ -73,10 +73,11 @@ class _SelectiveScan(torch.autograd.Function):
             of_given, stepped = gradients[0][at], step[at] * u[at]
             kept, added = _kept_and_added(u[at], step[at], rates[model], written[at])
             states = linear_scan(kept, added)
-            of_read[at] = (states @ of_given.unsqueeze(-1)).squeeze(-1)
+            of_read[at] = torch.mul(states, of_given.unsqueeze(-2), out=added).sum(-1)
             of_states = reversed_scan(kept, torch.mul(of_given.unsqueeze(-2), read[at].unsqueeze(-1), out=added))
-            of_added = (written[at].unsqueeze(-2) @ of_states).squeeze(-2)
-            of_written[at] = (of_states @ stepped.unsqueeze(-1)).squeeze(-1)
+            products = torch.empty_like(of_states)
+            of_added = torch.mul(of_states, written[at].unsqueeze(-1), out=products).sum(-2)
+            of_written[at] = torch.mul(of_states, stepped.unsqueeze(-2), out=products).sum(-1)
             of_exponents = of_states[:, 1:].mul_(kept[:, 1:]).mul_(states[:, :-1])
             of_u[at] = step[at] * of_added
             of_step[at] = u[at] * of_added
