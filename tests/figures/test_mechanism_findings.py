@@ -12,11 +12,6 @@ from rtinterp.papers.mechanism.figure_rank_dial import least_sufficient_rank
 from rtinterp.papers.mechanism.figure_replacements import AFTER_FIRST, EMBEDDING
 from rtinterp.papers.mechanism.figure_warm_starts import steps_needed
 
-#: Tasks of the rank dial by the beginning of their rows, and as the page names them.
-DIALLED = {
-    "Decimal": "decimal addition", "Parenthesis": "parentheses", "Modular": "modular addition", "Needle": "needle",
-}  # fmt: skip
-DIRECTIONS = ("random directions", "directions read most", "directions read least")
 FIGURES = Path(__file__).parents[2] / "figures"
 
 
@@ -137,37 +132,12 @@ def test_warm_starts() -> None:
 
 def test_rank_dial() -> None:
     shipped, said = table("figure_rank_dial"), finding("What is used is not what is needed")
-    assert shipped.group_by("task").agg(pl.col("seed").n_unique())["seed"].to_list() == [3] * 4
-    named = {name: shipped.filter(pl.col("task").str.starts_with(begins)) for begins, name in DIALLED.items()}
-    decimal, parentheses, modular, needle = named.values()
-
-    def at(of: pl.DataFrame, restricted: str, rank: int) -> str:
-        rows = of.filter(restricted=restricted, rank=rank)
-        assert len(rows) == 3, (restricted, rank)
-        return percents(rows)
-
-    everything = "all embeddings"
-    k95 = [f"{of['k95_embedding'].drop_nulls().median():.0f} on {name}" for name, of in named.items()]
-    assert f"takes these principal directions: {', '.join(k95)}." in said
-    assert f"rank 4 reaches {at(decimal, everything, 4)}, of rank 2 {at(decimal, everything, 2)}" in said
-    assert f"{at(parentheses, everything, 2)} at rank 2 and {at(parentheses, everything, 1)} at rank 1" in said
-    modular_said = (at(modular, everything, rank) for rank in (4, 8, 16))
-    assert "reaches {} at rank 4, {} at 8 and {} at 16".format(*modular_said) in said
-    assert f"stays at {at(needle, everything, 8)} at rank 8 and {at(needle, everything, 16)} at 16" in said
-    alone = (at(decimal, name, 2) for name in ("W_E", "W_pos", "W_U"))
-    assert "rank 2 of W_E alone leaves {}, of W_pos {}, of W_U {}".format(*alone) in said
-    for rank, of in ((64, decimal), (4, parentheses)):
-        in_these = (at(of, f"{everything}, {name}", rank) for name in DIRECTIONS)
-        assert "{} in random ones, {} in those read most, {} in those read least".format(*in_these) in said
-    caption = FIGURES_BY_NAME["figure_rank_dial"].caption
-    assert "decimal addition and parentheses fewer suffice" in caption
-    for of in (decimal, parentheses):
-        least = least_sufficient_rank(of, everything)
-        assert least is not None
-        assert least < of["k95_embedding"].drop_nulls().sort()[0]
-    assert "on modular addition two seeds of three reach as much at rank 4, but fewer do at 8 and 16" in caption
-    of_ranks = [modular.filter(restricted=everything, rank=rank)["accuracy"] for rank in (4, 8, 16)]
-    assert [int((of > 0.95).sum()) for of in of_ranks] == [2, 1, 0]
-    assert "needle is not learnt at 16" in caption
-    assert needle.filter(restricted=everything)["accuracy"].sort()[-1] < needle["heuristic_accuracy"][0]
-    assert least_sufficient_rank(needle, everything) is None
+    assert shipped["seed"].n_unique() == 3
+    assert shipped["task"].n_unique() == 1
+    assert least_sufficient_rank(shipped, "all embeddings") == 4
+    at = {
+        rank: shipped.filter((pl.col("restricted") == "all embeddings") & (pl.col("rank") == rank)) for rank in (2, 4)
+    }
+    assert f"of rank 4 reaches {percents(at[4])} (3 seeds), of rank 2 {percents(at[2])};" in said
+    (k95,) = shipped["k95_embedding"].drop_nulls().unique()
+    assert f"it takes {k95} principal directions to keep 95 %" in said

@@ -17,7 +17,7 @@ from rtinterp.figures.paper import NoCorpusError
 from rtinterp.models.parameters import GROUPS
 from rtinterp.models.regimes import parse
 from rtinterp.models.transformer.spec import ModelSpec
-from rtinterp.papers.random_attention import FIGURES, PAPER
+from rtinterp.papers.random_attention import PAPER, TO_COME
 from rtinterp.papers.random_attention.budgets import Budget, LanguageBudget, Scale
 from rtinterp.papers.random_attention.grid import lattice_sets
 from rtinterp.papers.random_attention.pair_effects import bits, circuit_columns, pair_effects, part_of
@@ -51,6 +51,7 @@ TINY = Scale(
     language=LanguageBudget(300, 16, SIZE, TRAINING),
 )
 CORPUS = made_up_corpus()
+FIGURES = {**PAPER.figures, **TO_COME}
 NODES = tuple(Node(layer, head) for layer in range(2) for head in (0, 1, 2, 3, None))
 PAIR = Pair(Node(0, 2), Node(1, 1))
 

@@ -110,10 +110,7 @@ def _at(
         generator = torch.Generator().manual_seed(PAIRS_SEED)
         named = list(_subspaces(model, learn, site, generator))
         if is_last:
-            rank = _control_rank(d_model)
-            of_rank = [one for basis, _, one in named if basis == "learned" and one.rank == rank]
-            learned = of_rank[0] if of_rank else _learned(model, learn, site, rank)
-            split = split_by_readers(learned, unembedding_readers(model))
+            split = split_by_readers(_learned(model, learn, site, _control_rank(d_model)), unembedding_readers(model))
             named, share = [*named, ("seen", 0, split.seen), ("unseen", 0, split.unseen)], split.share_seen
         values = interchange_accuracies(model, test, site, [subspace for *_, subspace in named], where)
         found += [(basis, draw, one.rank, value) for (basis, draw, one), value in zip(named, values, strict=True)]

@@ -198,8 +198,8 @@ FIGURE = Figure(
         "residual stream, at the embedding and after layer 0. Heads are in the order of what their means cost, since "
         "head numbers of two seeds do not correspond. The csv has loss and logit difference, too. Found: for heads it "
         "does. On needle, a random transformer can do without any one head if zero or a mean replaces it, at a cost of "
-        "29 % at most, but one that writes what belongs to other sequences costs up to 92 %. For some roles no: after "
-        "layer 0 markers are no longer needed, nor is most of the first summand of modular addition, whatever "
+        "29 % at most, but one that writes what belongs to other sequences costs up to 92 %. For roles it does not: "
+        "after layer 0 markers are no longer needed, nor is most of the first summand of modular addition, whatever "
         "replaces them; at the embedding they are."
     ),
     experiment="subspaces",

@@ -47,22 +47,25 @@ def least_read(run: RunSpec, rank: int, names: tuple[str, ...]) -> RunSpec:
 EMBEDDINGS = (TOKEN_EMBEDDING, POSITIONAL_EMBEDDING, UNEMBEDDING)
 #: The rank dial: a task, which of its embeddings are restricted, to what, and to which ranks.
 DIALS: tuple[tuple[type[Task], tuple[str, ...], Restrict, tuple[int, ...]], ...] = (
-    (ModularAddition, EMBEDDINGS, low_rank, (4, 8, 16)),
-    (NeedleInAHaystack, EMBEDDINGS, low_rank, (8, 16)),
     (DecimalAddition, EMBEDDINGS, low_rank, (2, 4, 8)),
     (DecimalAddition, EMBEDDINGS, random_directions, (16, 64)),
-    (DecimalAddition, EMBEDDINGS, most_read, (64,)),
-    (DecimalAddition, EMBEDDINGS, least_read, (64,)),
-    (DecimalAddition, (TOKEN_EMBEDDING,), low_rank, (2, 4)),
-    (DecimalAddition, (POSITIONAL_EMBEDDING,), low_rank, (2,)),
-    (DecimalAddition, (UNEMBEDDING,), low_rank, (2, 4)),
     (ParenthesisBalancing, EMBEDDINGS, low_rank, (1, 2)),
     (ParenthesisBalancing, EMBEDDINGS, random_directions, (4, 16)),
+    (DecimalAddition, (TOKEN_EMBEDDING,), low_rank, (2, 4)),
+    (DecimalAddition, (UNEMBEDDING,), low_rank, (2, 4)),
     (ParenthesisBalancing, EMBEDDINGS, most_read, (4,)),
     (ParenthesisBalancing, EMBEDDINGS, least_read, (4,)),
+    (DecimalAddition, EMBEDDINGS, most_read, (64,)),
+    (DecimalAddition, EMBEDDINGS, least_read, (64,)),
+    (ModularAddition, EMBEDDINGS, low_rank, (8, 4)),
+    (NeedleInAHaystack, EMBEDDINGS, low_rank, (8,)),
+    (DecimalAddition, (POSITIONAL_EMBEDDING,), low_rank, (2,)),
     (ParenthesisBalancing, (TOKEN_EMBEDDING,), low_rank, (1,)),
     (ParenthesisBalancing, (POSITIONAL_EMBEDDING,), low_rank, (1,)),
     (ParenthesisBalancing, (UNEMBEDDING,), low_rank, (1,)),
+    (NeedleInAHaystack, EMBEDDINGS, low_rank, (16,)),
+    (ModularAddition, EMBEDDINGS, low_rank, (16,)),
+    (ModularAddition, EMBEDDINGS, random_directions, (64,)),
 )
 
 

@@ -93,7 +93,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
     found = [name for name in WITH_HEADS if name in table["regime"].to_list()]
     figure = make_subplots(
         1, 2, column_widths=[0.52, 0.48], horizontal_spacing=0.16,
-        subplot_titles=["accuracy with some nodes ablated", "Shapley values (share of the accuracy, in %)"],
+        subplot_titles=["accuracy with some nodes ablated", "Shapley values (of the accuracy, in %) by seed"],
     )  # fmt: skip
     for name in found:
         _add_accuracies(figure, table.filter(pl.col("regime") == name).unique("seed"), name, COLOUR_OF[name])
@@ -131,7 +131,7 @@ def _shares(table: pl.DataFrame, found: Sequence[str]) -> go.Heatmap:
     values = [[at.get((*column, part)) for column in columns] for part in parts]
     texts = [["" if value is None else f"{round(100 * value)}" for value in row] for row in values]
     return go.Heatmap(
-        x=[f"{name.replace(' ', '<br>', 1)}<br>seed {seed}" for name, seed in columns], y=parts, z=values,
+        x=[[name for name, _ in columns], [f"{seed}" for _, seed in columns]], y=parts, z=values,
         coloraxis="coloraxis", text=texts, texttemplate="%{text}",
     )  # fmt: skip
 
@@ -143,8 +143,9 @@ def _circuits_line(table: pl.DataFrame, found: Sequence[str]) -> str:
         runs = table.filter(pl.col("regime") == name).unique("seed").drop_nulls("n_minimal")
         if len(runs):
             counts = f"{runs['n_with_pair'].sum()} of {runs['n_minimal'].sum()}"
-            words.append(f"{name} {counts}, the smallest of {runs['smallest'].min()} to {runs['smallest'].max()} nodes")
-    return "minimal circuits that have both heads: " + "; ".join(words)
+            sizes = f"{runs['smallest'].min()} to {runs['smallest'].max()}"
+            words.append(f"{name} {counts} (smallest: {sizes} nodes)")
+    return "minimal circuits that have both heads, where retrieval is learnt:<br>" + "; ".join(words)
 
 
 FIGURE = Figure(
@@ -157,8 +158,8 @@ FIGURE = Figure(
         "role. Left: accuracy where the pair is out, beside the median of the nine pairs of other heads of the two "
         "layers; and where a pair and the MLPs are all that is left. Right: what each part adds to the accuracy when "
         f"nodes are put back in random order. A minimal circuit reaches {ENOUGH:.0%} of the accuracy above guessing "
-        f"while no proper subset of it does. {N_ROWS} test sequences; the csv has the same with what is written on "
-        "another sequence in place of means."
+        "while no proper subset of it does; such circuits are told where retrieval is learnt. "
+        f"{N_ROWS} test sequences; the csv has the same with what is written on another sequence in place of means."
     ),
     experiment="retrieval",
     compute=compute,

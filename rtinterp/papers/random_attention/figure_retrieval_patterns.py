@@ -71,7 +71,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
 
 def _title(panel: pl.DataFrame) -> str:
     regime, role, layer, head = panel.select("regime", "role", "layer", "head").row(0)
-    return f"{regime}: layer {layer}, head {head}" + style.small(ROLES[role])
+    return regime + style.small(f"layer {layer}, head {head}: {ROLES[role]}")
 
 
 FIGURE = Figure(

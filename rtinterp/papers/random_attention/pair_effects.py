@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rtinterp.analysis import Node, minimal_circuits, nodes_in
-from rtinterp.papers.random_attention.textbook_heads import Pair
+from rtinterp.papers.random_attention.textbook_heads import LEAST_ACCURACY, Pair
 
 #: A circuit reaches this share of what lies between guessing and the intact accuracy.
 ENOUGH = 0.9
@@ -59,7 +59,7 @@ def circuit_columns(
         ``n_minimal``, ``n_with_pair``, ``smallest`` (nodes of the first) and ``first_circuit``.
     """
     intact = values[-1].item()
-    circuits = minimal_circuits(values, floor + ENOUGH * (intact - floor)) if intact > 2 * floor else []
+    circuits = minimal_circuits(values, floor + ENOUGH * (intact - floor)) if intact >= LEAST_ACCURACY else []
     if not circuits:
         return dict.fromkeys(("n_minimal", "n_with_pair", "smallest", "first_circuit"))
     found = bits(nodes, *pair)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import polars as pl
 
 from rtinterp.figures import certainty, style
 from rtinterp.figures.accuracies import (
-    FLOOR_COLUMN,
+    LINE_OF_PARAMETERS,
     MODEL_COLUMN,
     TASK_COLUMN,
     Part,
@@ -26,7 +27,9 @@ from rtinterp.papers.random_attention.regimes import DESCRIBED, REGIMES, regime_
 from rtinterp.tasks import KHopInduction, Memorization
 from rtinterp.training.run import Run
 
-WIDTH = 1240
+WIDTH = 1340
+#: The relative width of the last column, beside those of ``accuracies``.
+HEURISTIC_COLUMN = 2.2
 
 
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
@@ -65,12 +68,12 @@ def plot(table: pl.DataFrame) -> go.Figure:
     for of_one in table.partition_by("task", maintain_order=True):
         rows.append(task_row(of_one, columns, None))
         if of_one["defined_accuracy"].count():
-            part = Part("where hops lead", "defined positions alone", "defined_accuracy", "n_effective_rows")
+            part = Part("defined", "where hops lead somewhere", "defined_accuracy", "n_effective_rows")
             rows.append(part_row(of_one, columns, part))
         if of_one["bits_per_parameter"].count():
             rows.append(_bits_row(of_one, columns))
     rows += [published_row(what, of_regime) for what, of_regime in published.TABLE.items()]
-    widths = [TASK_COLUMN, *[MODEL_COLUMN] * len(columns), FLOOR_COLUMN]
+    widths = [TASK_COLUMN, *[MODEL_COLUMN] * len(columns), HEURISTIC_COLUMN]
     figure = style.table_figure(["task", *columns, "guessing,<br>best heuristic"], rows, widths)
     subtitle = "<br>".join([style.subtitle(table), certainty.note(table)])
     return style.finish_table_with(figure, TITLE, subtitle, width=WIDTH, n_rows=len(rows))
@@ -94,7 +97,8 @@ def published_row(what: str, of_regime: dict[str, Any]) -> list[str]:
     """Write what the paper has, at its own sizes."""
     found = [of_regime.get(name) for name in REGIMES]
     cells = ["" if one is None or not one.printable else str(one.value) for one in found]
-    return [f"<i>the paper, at its sizes</i>{style.small(what)}", *[cell and f"<i>{cell}</i>" for cell in cells], ""]
+    lines = "".join(map(style.small, textwrap.wrap(what, LINE_OF_PARAMETERS)))
+    return [f"<i>the paper, at its sizes</i>{lines}", *[cell and f"<i>{cell}</i>" for cell in cells], ""]
 
 
 TITLE = "Which parts have to train: test accuracy, %"
