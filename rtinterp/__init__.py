@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rtinterp.models.parametrisations import register_parametrisation as register_parametrisation
     from rtinterp.models.recurrent.spec import RecurrentSpec as RecurrentSpec
     from rtinterp.models.regimes import freeze as freeze
+    from rtinterp.models.s4d.spec import S4DSpec as S4DSpec
     from rtinterp.models.transformer.bridge import to_bridge as to_bridge
     from rtinterp.models.transformer.spec import ModelSpec as ModelSpec
     from rtinterp.store.run_store import RunStore as RunStore
@@ -35,6 +36,7 @@ _HOME = {
     "ModelSpec": "rtinterp.models.transformer.spec",
     "RecurrentSpec": "rtinterp.models.recurrent.spec",
     "MambaSpec": "rtinterp.models.mamba.spec",
+    "S4DSpec": "rtinterp.models.s4d.spec",
     "Body": "rtinterp.models.body",
     "register_body": "rtinterp.models.bodies",
     "LowRank": "rtinterp.models.parametrisations",

@@ -202,7 +202,7 @@ def test_what_a_recurrence_cannot_do_is_refused() -> None:
     mask = torch.ones_like(TOKENS)
     assert torch.equal(model(TOKENS, attention_mask=mask), model(TOKENS))
     mask[:, 2] = 0
-    with pytest.raises(ValueError, match=r"reads every position up to the present one; .* without attention_mask"):
+    with pytest.raises(ValueError, match="reads every position up to the present one; pass no attention_mask"):
         model(TOKENS, attention_mask=mask)
     past = TransformerLensKeyValueCache.init_cache(model.cfg, "cpu", len(TOKENS))
     with pytest.raises(ValueError, match="no keys that could be cached"):

@@ -13,6 +13,7 @@ from training_references import CPU, small_run
 
 from rtinterp.models.mamba.spec import MambaSpec
 from rtinterp.models.recurrent.spec import RecurrentSpec
+from rtinterp.models.s4d.spec import S4DSpec
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import CircuitImitation, LanguageModelling, Memorization, ModularAddition, NeedleInAHaystack
 from rtinterp.training.checkpoint import Checkpoint, Divergence
@@ -30,6 +31,7 @@ BODIES = [
     ModelSpec(8, n_layers=1, attention="prefix_sum"),
     RecurrentSpec(8),
     MambaSpec(8),
+    S4DSpec(8),
     RecurrentSpec(8, cell="rnn", n_layers=1),
 ]
 

@@ -16,6 +16,7 @@ from rtinterp.models.body import Body
 from rtinterp.models.build import build_model
 from rtinterp.models.mamba.spec import MambaSpec
 from rtinterp.models.recurrent.spec import RecurrentSpec
+from rtinterp.models.s4d.spec import S4DSpec
 from rtinterp.models.transformer.presets import llama_like, mixit
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import CircuitImitation, KHopInduction, LanguageModelling, Task
@@ -34,6 +35,7 @@ BODIES: list[Body] = [
     ModelSpec(16, n_layers=1, attention="random_mixing"),
     RecurrentSpec(16),
     MambaSpec(16),
+    S4DSpec(16),
     RecurrentSpec(16, cell="rnn"),
 ]
 OTHER_TASKS = [

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.hook_points import HookPoint
 
 from rtinterp.models.hooked_decoder import HookedDecoder, load_exactly
 from rtinterp.models.hooked_embedding import zeros
+from rtinterp.models.hooked_mixer_block import HookedMixerBlock
 from rtinterp.models.mamba.architecture import MambaArchitecture
 from rtinterp.models.mamba.mixer import Mixer
 from rtinterp.models.mamba.stacked import NORM_EPS
@@ -69,36 +69,6 @@ class HookedMixer(nn.Module):
         return mixer.to_residual((y * F.silu(gate)).flatten(0, 1)[None])[0].unflatten(0, normalised.shape[:2])
 
 
-class HookedMambaBlock(nn.Module):
-    """A norm and a layer, added to the residual stream: ``hook_resid_pre``, ``hook_mixer_out``, ``hook_resid_post``."""
-
-    #: TransformerLens 4's logit lens asks for it: ``hook_resid_post`` is what the next layer or ``ln_final`` reads.
-    hook_out_is_single_residual_stream: ClassVar[bool] = True
-
-    def __init__(self, cfg: TransformerBridgeConfig, mixer: HookedMixer) -> None:
-        super().__init__()
-        self.ln1, self.mixer = HookedRMSNorm(cfg), mixer
-        self.hook_resid_pre, self.hook_mixer_out, self.hook_resid_post = HookPoint(), HookPoint(), HookPoint()
-
-    def forward(
-        self,
-        resid_pre: Float[Tensor, "batch pos d_model"],
-        visible: Bool[Tensor, "#batch 1 query_pos key_pos"],
-        past_kv_cache_entry: Any = None,
-    ) -> Float[Tensor, "batch pos d_model"]:
-        """The residual stream after the layer.
-
-        Raises:
-            ValueError: a position is masked, or there are cached keys: a recurrence reads all positions and has none.
-        """
-        if past_kv_cache_entry is not None:
-            raise ValueError("Mamba has no keys that could be cached; pass whole sequences, without past_kv_cache")
-        if not bool(visible[:, :, -1].all()):
-            raise ValueError("Mamba reads every position up to the present one; pass sequences without attention_mask")
-        resid_pre = self.hook_resid_pre(resid_pre)
-        return self.hook_resid_post(resid_pre + self.hook_mixer_out(self.mixer(self.ln1(resid_pre))))
-
-
 def hooked_mamba(
     task: Task, architecture: MambaArchitecture, tensors: Mapping[str, Float32[Tensor, ...]], device: str = "cpu"
 ) -> HookedDecoder:
@@ -126,7 +96,9 @@ def hooked_mamba(
     )
     prefix = "blocks.0.mixer."
     shapes = {name.removeprefix(prefix): tuple(t.shape) for name, t in tensors.items() if name.startswith(prefix)}
-    blocks = (HookedMambaBlock(cfg, HookedMixer(architecture, shapes)) for _ in range(architecture.n_layers))
+    blocks = (
+        HookedMixerBlock(HookedRMSNorm(cfg), HookedMixer(architecture, shapes)) for _ in range(architecture.n_layers)
+    )
     model = HookedDecoder(cfg, blocks, HookedRMSNorm(cfg))
     load_exactly(model, tensors)
     return model.to(torch.device(device)).eval()

@@ -1,4 +1,4 @@
-"""Training Mambas in a stack: gradients of every regime, stored runs, and what stays as it was drawn."""
+"""Training Mambas and S4Ds in a stack: gradients of every regime, stored runs, and what stays as it was drawn."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import torch
 from training_references import CPU, mean_loss
 
 from rtinterp import RunStore, freeze, train
+from rtinterp.models.body import Body
 from rtinterp.models.build import hooked_model
 from rtinterp.models.mamba.spec import MambaSpec
 from rtinterp.models.regimes import TRAINABLE
+from rtinterp.models.s4d.spec import S4DSpec
 from rtinterp.tasks import DecimalAddition, NeedleInAHaystack, ParenthesisBalancing, Task
 from rtinterp.training.engine import Engine
 from rtinterp.training.flops import step_flops
@@ -19,6 +21,7 @@ from rtinterp.training.spec import RunSpec, TrainSpec, spec_from_json, spec_to_j
 from rtinterp.training.stream import TrainingStream
 
 BODY = MambaSpec(12, d_state=4)
+BODIES = {"mamba": BODY, "s4d": S4DSpec(12, d_state=6)}
 TRAINING = TrainSpec(n_steps=8, batch_size=16, learning_rate=3e-2, n_warmup_steps=0, steps_per_evaluation=4)
 NEEDLE = NeedleInAHaystack(max_pairs=4, n_values=16)
 TASKS = [NEEDLE, DecimalAddition(n_digits=2), ParenthesisBalancing(max_pairs=6)]
@@ -28,20 +31,21 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("body", BODIES.values(), ids=list(BODIES))
 @pytest.mark.parametrize(("task", "trainable"), CASES, ids=[f"{task.name}-{regime}" for task, regime in CASES])
-def test_gradients_are_those_of_autograd_through_the_hooked_model(task: Task, trainable: str) -> None:
-    specs = [RunSpec(task, BODY, TRAINING, trainable, seed) for seed in (0, 5)]
+def test_gradients_are_those_of_autograd_through_the_hooked_model(task: Task, trainable: str, body: Body) -> None:
+    specs = [RunSpec(task, body, TRAINING, trainable, seed) for seed in (0, 5)]
     engine = Engine(specs, CPU)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in engine.parameters.items():
             if name != "unembed.b_U":
                 parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
-    engine._frozen_body = None if engine._frozen_body is None else BODY.stack(engine.parameters)
+    engine._frozen_body = None if engine._frozen_body is None else body.stack(engine.parameters)
     losses = engine.backward()
     for index, spec in enumerate(specs):
         tensors = {name: parameter[index].detach() for name, parameter in engine.parameters.items()}
-        model = freeze(hooked_model(task, BODY, tensors), trainable)
+        model = freeze(hooked_model(task, body, tensors), trainable)
         loss = mean_loss(model, TrainingStream(task, TRAINING.batch_size, spec.seed, CPU).next_batch())
         loss.backward()
         assert losses[index].item() == pytest.approx(loss.item(), rel=1e-5)
@@ -53,10 +57,11 @@ def test_gradients_are_those_of_autograd_through_the_hooked_model(task: Task, tr
                 assert (stacked[index] - parameter.grad).norm() < 1e-4 * parameter.grad.norm(), name
 
 
+@pytest.mark.parametrize("body", BODIES.values(), ids=list(BODIES))
 @pytest.mark.parametrize("trainable", ["embeddings", "all"])
-def test_it_trains_saves_and_opens(trainable: str, tmp_path: Path) -> None:
+def test_it_trains_saves_and_opens(trainable: str, body: Body, tmp_path: Path) -> None:
     store = RunStore(tmp_path)
-    specs = [RunSpec(NEEDLE, BODY, TRAINING, trainable, seed) for seed in (0, 4)]
+    specs = [RunSpec(NEEDLE, body, TRAINING, trainable, seed) for seed in (0, 4)]
     train(specs, store=store, device="cpu", progress=False)
     for spec in specs:
         run = store.load(spec.run_id)
@@ -64,7 +69,7 @@ def test_it_trains_saves_and_opens(trainable: str, tmp_path: Path) -> None:
         initial = spec.model.initial_tensors(NEEDLE.d_vocab, NEEDLE.n_ctx, spec.seed)
         moved = {name for name, tensor in run.tensors().items() if not torch.equal(tensor, initial[name])}
         assert moved == set(run.trained)
-        assert ("blocks.0.mixer.A_log" in moved) == (trainable == "all")
+        assert any(".mixer." in name for name in moved) == (trainable == "all")
         batch = NEEDLE.test_set()
         with torch.no_grad():
             logits = run.model(batch.tokens)[:, :-1]
