@@ -155,6 +155,13 @@ def test_depth() -> None:
     assert said("with depth here: # to # % with 2 layers, # to # % with 4 and # to # % with 8") == near(
         [*accuracies(random, 2), *accuracies(random, 4), *accuracies(random, 8)]
     )
-    assert said("MixiT is at # to # % with 4 layers") == near(accuracies("MixiT, code", 4))
-    last = runs.filter(pl.col("regime") == random, pl.col("n_layers") == 8, pl.col("layer") == 8)
-    assert said("of the random transformer is # to #,") == pytest.approx(ends(last, "cosine", 1.0), abs=0.00501)
+    depths = [accuracies("MixiT, code", n_layers) for n_layers in (2, 4, 8)]
+    assert said("MixiT is at # to #, # to # and # to # %, frozen") == near([end for one in depths for end in one])
+    assert {end for n_layers in (2, 4, 8) for end in accuracies("frozen QK", n_layers)} == {100.0}
+
+    def cosines(regime: str) -> list[float]:
+        last = runs.filter(pl.col("regime") == regime, pl.col("n_layers") == 8, pl.col("layer") == 8)
+        return ends(last, "cosine", 1.0)
+
+    told = said("after 8 layers is # to # in the random transformer and # to # in MixiT")
+    assert told == pytest.approx([*cosines(random), *cosines("MixiT, code")], abs=0.00501)
