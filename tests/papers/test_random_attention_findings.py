@@ -165,3 +165,22 @@ def test_depth() -> None:
 
     told = said("after 8 layers is # to # in the random transformer and # to # in MixiT")
     assert told == pytest.approx([*cosines(random), *cosines("MixiT, code")], abs=0.00501)
+
+
+def test_memorization_modular_addition_and_hops() -> None:
+    bits = [
+        end
+        for regime in ("standard", "frozen QK", "frozen MLP", "MixiT, code", "random transformer")
+        for end in of("Memorization", regime, "bits_per_parameter", 1.0)
+    ]
+    words = "fully trained # to #, frozen queries and keys # to #, frozen MLPs # to #, MixiT # to #, random"
+    found = said(f"{words} transformer # to #;")
+    assert found == pytest.approx(bits, abs=0.00501)
+    memorized = table("table_regimes").filter(pl.col("task").str.starts_with("Memorization"))
+    assert max(memorized["test_accuracy"].to_list()) < 0.305
+    modular = [*of("ModularAddition", "standard"), *of("ModularAddition", "frozen QK")]
+    assert said("**Modular addition**: # to # % and, with frozen queries and keys, # to # %;") == near(modular)
+    others = [*of("ModularAddition", "MixiT, code"), *of("ModularAddition", "random transformer")]
+    assert said("MixiT # to # %, the random transformer of this width # to # %.") == near(others)
+    hops = [end for name in ("standard", "frozen MLP", "MixiT, text") for end in of("KHop", name, "defined_accuracy")]
+    assert said("fully trained # to # %, frozen MLPs # to # %, MixiT (text) # to # %.") == near(hops)
