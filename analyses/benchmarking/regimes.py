@@ -64,7 +64,9 @@ class Seconds(NamedTuple):
 def time_regimes(case: RegimeCase, n_turns: int) -> list[dict[str, object]]:
     """A row per block and regime; all take turns, and a ratio is that of two turns of one round."""
     names: list[tuple[Block, str]] = [(block, name) for block, regimes in CONTENDERS.items() for name in regimes]
-    steps = {(block, name): _stepper(case.spec(block, REGIMES[name])) for block, name in names}
+    steps: dict[tuple[Block, str], Callable[[], object]] = {
+        (block, name): _stepper(case.spec(block, REGIMES[name])) for block, name in names
+    }
     n_steps = {one: _n_steps(step) for one, step in steps.items()}
     rounds = [{one: _seconds(step, n_steps[one]) for one, step in steps.items()} for _ in range(n_turns)]
     return [_row(case, block, name, rounds) for block, name in names]

@@ -63,8 +63,8 @@ class HookedDecoder(HookedRootModule):
         self.has_positions = cfg.positional_embedding_type == "standard"
         if self.has_positions:
             self.pos_embed, self.hook_pos_embed = HookedPosEmbed(cfg.n_ctx, cfg.d_model), HookPoint()
-        self.blocks = nn.ModuleList(blocks)
-        self.ln_final = ln_final
+        self.blocks: Any = nn.ModuleList(blocks)
+        self.ln_final: Any = ln_final
         self.unembed = HookedUnembed(cfg.d_model, cfg.d_vocab_out)
         self.setup()
 

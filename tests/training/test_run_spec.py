@@ -249,7 +249,7 @@ def edited(*path: str, **changes: object) -> str:
         (edited(parametrisation={"name": "low_rank", "rank": 2, "tensors": []}), "tensors=.*at least 1"),
         (edited(model=3), "an object under 'model', found 3"),
         (edited("model", d_model=KeyError), "lacks d_model"),
-        (edited("model", name="mamba"), "unknown body 'mamba'; known: recurrent, transformer"),
+        (edited("model", name="gpt5"), "unknown body 'gpt5'; known: mamba, recurrent, s4d, transformer"),
         (edited("model", name="recurrent"), "RecurrentSpec of a run spec lacks cell"),
         (edited("model", d_model=18), "not a multiple"),
         (edited("training", n_steps=KeyError), "lacks n_steps"),
