@@ -113,10 +113,16 @@ def test_regimes() -> None:
     assert said("#, # to # times below")[1:] == pytest.approx([copying / wide[1], copying / wide[0]], abs=0.5)
     assert said("errors are # to # at width 64, beside") == pytest.approx(ends("frozen_qk", 64), abs=5e-6)
     assert said("beside # to # of fully trained") == pytest.approx(ends("all", 64), abs=5e-6)
-    mixing = table("figure_regimes").filter(pl.col("body") != "transformer", pl.col("d_model") == 64)["mse"]
-    assert said("they are # to # at width 64, as") == pytest.approx(
-        [min(mixing.to_list()), max(mixing.to_list())], abs=5e-5
-    )
+    others = table("figure_regimes").filter(pl.col("body").str.contains("random mixing"))
+
+    def of_mixing(sink: bool, d_model: int) -> list[float]:
+        of_body = others.filter(pl.col("body").str.contains("sink") == sink, pl.col("d_model") == d_model)["mse"]
+        assert len(of_body) == 3
+        return [min(of_body.to_list()), max(of_body.to_list())]
+
+    assert said("they are # to # at width 64, as") == pytest.approx(of_mixing(False, 64), abs=5e-5)
+    assert said("such patterns, has # to #, hardly") == pytest.approx(of_mixing(True, 64), abs=5e-5)
+    assert said("hardly less than at width 16 (# to #)") == pytest.approx(of_mixing(True, 16), abs=5e-5)
 
 
 def test_other_tasks() -> None:
