@@ -257,6 +257,11 @@ def test_names_find_their_tasks() -> None:
         "language_modelling",
         "affine_recurrence",
         "polynomial_sequence",
+        "group_word_problem",
+        "multi_query_recall",
+        "sorting",
+        "multiplication",
+        "graph_search",
     }
 
 

@@ -17,6 +17,7 @@ from rtinterp.models.build import hooked_model
 from rtinterp.models.initialisation import initialise
 from rtinterp.models.parameters import Parameter
 from rtinterp.models.recurrent.spec import RecurrentSpec
+from rtinterp.models.transformer.presets import mixit
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import TASKS, Batch, ModularAddition, Task
 from rtinterp.tasks.base import LossName, Reads
@@ -31,7 +32,7 @@ from rtinterp.training.stack import StackTraining
 from rtinterp.training.stream import TrainingStream
 
 USER_TASKS = [RunningSum(), NoisySum(), RunningMean()]
-BODIES = [ModelSpec(d_model=16), ModelSpec(d_model=16, n_layers=1), RecurrentSpec(d_model=8)]
+BODIES = [ModelSpec(d_model=16), ModelSpec(d_model=16, n_layers=1), RecurrentSpec(d_model=8), mixit(16)]
 REGIMES = ["embeddings", "all", "frozen_qk", "unembedding", "input_embeddings"]
 SEEDS = (0, 3)
 
@@ -66,8 +67,11 @@ def large_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def planted(parameters: Iterable[Parameter], seed: int) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(seed)
+        # Random mixing looks at no later position, which noise would make it do.
         return {
-            name: tensor if name == "unembed.b_U" else 5 * tensor + 0.1 * torch.randn(tensor.shape, generator=generator)
+            name: tensor
+            if name.endswith(("unembed.b_U", "mixing"))
+            else 5 * tensor + 0.1 * torch.randn(tensor.shape, generator=generator)
             for name, tensor in initialise(parameters, seed).items()
         }
 
@@ -76,7 +80,7 @@ def large_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("large_weights")
 @every_task
-@pytest.mark.parametrize("model", BODIES, ids=["transformer", "one layer", "lstm"])
+@pytest.mark.parametrize("model", BODIES, ids=["transformer", "one layer", "lstm", "mixit"])
 @pytest.mark.parametrize("trainable", REGIMES)
 def test_losses_and_gradients_are_those_of_autograd(
     task: Task, model, trainable: str, monkeypatch: pytest.MonkeyPatch
