@@ -159,3 +159,10 @@ def test_other_tasks_have_their_own_estimates(tables: dict[str, pl.DataFrame], r
         pl.col("estimator") == "the model", pl.col("position") == 7,
     )  # fmt: skip
     assert row["mse"].to_list() == [pytest.approx(expected, rel=1e-5)]
+
+
+def test_every_caption_says_what_is_our_design() -> None:
+    assert all(
+        "only the abstract is public" in figure.caption and "our design" in figure.caption
+        for figure in FIGURES.values()
+    )

@@ -25,7 +25,7 @@ from rtinterp.analysis import (
 from rtinterp.figures import style
 from rtinterp.figures.curves import FLOOR_LABEL
 from rtinterp.figures.figure import Figure, with_run_columns
-from rtinterp.papers.affine_recurrences.opened_models import FIRST_POSITION, N_ROWS
+from rtinterp.papers.affine_recurrences.opened_models import FIRST_POSITION, N_ROWS, OUR_DESIGN
 from rtinterp.plot.look import COLOURS, axes
 from rtinterp.tasks import AffineRecurrence, Batch, Counterfactuals
 from rtinterp.training.run import Run
@@ -174,7 +174,7 @@ FIGURE = Figure(
         "Right: pairs of sequences that begin alike and differ in a or in b alone; what a part writes on the one is "
         "put in its place on the other, and shown is how far predictions then go of the way to what the other's "
         "coefficient entails. If layer 0 copies and layer 2 refines, errors without layer 2 should be near copying's. "
-        "Points are seeds."
+        "Points are seeds." + OUR_DESIGN
     ),
     experiment="opened",
     compute=compute,

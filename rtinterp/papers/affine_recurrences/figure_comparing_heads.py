@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from rtinterp.analysis import head_table
 from rtinterp.figures import style
 from rtinterp.figures.figure import Figure, with_run_columns
-from rtinterp.papers.affine_recurrences.opened_models import FIRST_POSITION, N_ROWS
+from rtinterp.papers.affine_recurrences.opened_models import FIRST_POSITION, N_ROWS, OUR_DESIGN
 from rtinterp.papers.affine_recurrences.readings import LOOKS_AT, LOOKS_AWAY
 from rtinterp.plot.look import COLOURS, axes
 from rtinterp.training.run import Run
@@ -63,6 +63,7 @@ FIGURE = Figure(
         f"{LOOKS_AWAY}, the effect of positions taken out). A head that looks at similar terms and writes the opposite "
         f"of what it gathers lies to the right of the second ({LOOKS_AT}) and below 0: its gain is the slope of what "
         "it adds to the prediction, directly, against the terms that it gathers. Points are heads of all seeds."
+        + OUR_DESIGN
     ),
     experiment="opened",
     compute=compute,

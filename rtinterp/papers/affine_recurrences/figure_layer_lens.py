@@ -14,7 +14,7 @@ from torch import Tensor
 from rtinterp.analysis import layer_estimates, lens_table, next_term_estimates
 from rtinterp.figures import style
 from rtinterp.figures.figure import Figure, with_run_columns
-from rtinterp.papers.affine_recurrences.opened_models import FIRST_POSITION, N_ROWS
+from rtinterp.papers.affine_recurrences.opened_models import FIRST_POSITION, N_ROWS, OUR_DESIGN
 from rtinterp.plot.heatmaps import add_heatmap
 from rtinterp.plot.look import colour_bar
 from rtinterp.tasks import Batch
@@ -96,7 +96,7 @@ FIGURE = Figure(
         "After each layer the residual stream is read out as after the last one, and this estimate regressed on what "
         "may have made it: the share of its variance that is explained, median over seeds, over test sequences and all "
         "positions from the third on. The abstract says that layer 0 forms an initial estimate by copying: if so, its "
-        "estimate is made of the last two terms."
+        "estimate is made of the last two terms." + OUR_DESIGN
     ),
     experiment="opened",
     compute=compute,

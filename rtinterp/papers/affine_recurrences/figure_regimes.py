@@ -15,7 +15,7 @@ from rtinterp.figures.curves import FLOOR_LABEL, add_curve, log_axis
 from rtinterp.figures.figure import Figure, run_columns
 from rtinterp.figures.regime_style import regime_colour, regime_name
 from rtinterp.models.transformer.spec import LABELS
-from rtinterp.papers.affine_recurrences.opened_models import FIRST_POSITION
+from rtinterp.papers.affine_recurrences.opened_models import FIRST_POSITION, OUR_DESIGN
 from rtinterp.plot.look import axes
 from rtinterp.training.run import Run
 
@@ -79,7 +79,7 @@ FIGURE = Figure(
         "but queries and keys, or their embeddings alone: is in-context regression in a random body? Broken lines: all "
         "else trains, but fixed random patterns stand in the place of attention, in a block that is otherwise the same "
         "or in that of MixiT (arXiv 2506.01115). Points are seeds, lines medians; dotted and grey: what can be said "
-        "without a model."
+        "without a model." + OUR_DESIGN
     ),
     experiment="regimes",
     compute=compute,

@@ -17,7 +17,7 @@ from rtinterp.figures import style
 from rtinterp.figures.figure import Figure, with_run_columns
 from rtinterp.figures.regime_style import regime_colour, regime_name
 from rtinterp.papers.affine_recurrences.grid import FULLY_TRAINED_AND_RANDOM
-from rtinterp.papers.affine_recurrences.opened_models import N_ROWS
+from rtinterp.papers.affine_recurrences.opened_models import N_ROWS, OUR_DESIGN
 from rtinterp.plot.look import COLOURS, axes
 from rtinterp.tasks import Batch, PolynomialSequence
 from rtinterp.training.run import Run
@@ -129,7 +129,7 @@ FIGURE = Figure(
         "for the values of polynomials in equal steps, which the abstract names as future work: fully trained and "
         "random transformers of the same width, points are seeds, lines medians. Dotted: what can be said without a "
         "model. Of n dimensions, least squares are exact from n + 2 terms on, and so is a polynomial through as many "
-        f"terms as it has coefficients (below {LEAST_SHOWN:g} nothing is drawn)."
+        f"terms as it has coefficients (below {LEAST_SHOWN:g} nothing is drawn)." + OUR_DESIGN
     ),
     experiment="tasks",
     compute=compute,

@@ -12,7 +12,7 @@ import torch
 from rtinterp.analysis import head_table, layer_estimates, share_explained
 from rtinterp.figures import style
 from rtinterp.figures.figure import Figure, with_run_columns
-from rtinterp.papers.affine_recurrences.opened_models import FIRST_POSITION, N_ROWS
+from rtinterp.papers.affine_recurrences.opened_models import FIRST_POSITION, N_ROWS, OUR_DESIGN
 from rtinterp.papers.affine_recurrences.readings import (
     COPIES,
     COPYING_LAYER,
@@ -129,7 +129,7 @@ FIGURE = Figure(
         "The abstract's claims in the readings that its words allow, measured on test sequences of every seed, and on "
         "the same models before training: whether it is reproduced, in how many seeds, and the measure in each. Models "
         "that train for longer are others, whose rate falls over as many steps. Thresholds are ours and were set "
-        "before any model was trained."
+        "before any model was trained." + OUR_DESIGN
     ),
     experiment="budgets",
     compute=compute,
