@@ -6,19 +6,13 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 from torch import Tensor, nn
-from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.hook_points import HookPoint
 
-from rtinterp.models.hooked_decoder import HookedDecoder, load_exactly
 from rtinterp.models.hooked_embedding import zeros
-from rtinterp.models.hooked_mixer_block import HookedMixerBlock
 from rtinterp.models.mamba.architecture import MambaArchitecture
 from rtinterp.models.mamba.mixer import Mixer
-from rtinterp.models.mamba.stacked import NORM_EPS
-from rtinterp.models.transformer.hooked_variants import HookedRMSNorm
-from rtinterp.tasks import Task
 
 
 def recurrent_states(
@@ -67,38 +61,3 @@ class HookedMixer(nn.Module):
         given = (state @ read.unsqueeze(-1)).squeeze(-1)
         y = self.hook_y(mixer.output(u[None], given[None])[0])
         return mixer.to_residual((y * F.silu(gate)).flatten(0, 1)[None])[0].unflatten(0, normalised.shape[:2])
-
-
-def hooked_mamba(
-    task: Task, architecture: MambaArchitecture, tensors: Mapping[str, Float32[Tensor, ...]], device: str = "cpu"
-) -> HookedDecoder:
-    """A HookedDecoder of Mamba's layers with exactly these tensors, by name; it has no heads and no MLPs.
-
-    Raises:
-        ValueError: the tensors are not those of the model.
-    """
-    cfg = TransformerBridgeConfig(
-        n_layers=architecture.n_layers,
-        d_model=architecture.d_model,
-        n_heads=1,
-        d_head=architecture.d_model,
-        d_vocab=task.d_vocab,
-        d_vocab_out=task.d_vocab_out,
-        n_ctx=task.n_ctx,
-        act_fn="silu",
-        normalization_type="RMS",
-        eps=NORM_EPS,
-        positional_embedding_type="none",
-        attention_dir="causal",
-        init_weights=False,
-        device=device,
-        model_name=f"random-mamba-{task.name}",
-    )
-    prefix = "blocks.0.mixer."
-    shapes = {name.removeprefix(prefix): tuple(t.shape) for name, t in tensors.items() if name.startswith(prefix)}
-    blocks = (
-        HookedMixerBlock(HookedRMSNorm(cfg), HookedMixer(architecture, shapes)) for _ in range(architecture.n_layers)
-    )
-    model = HookedDecoder(cfg, blocks, HookedRMSNorm(cfg))
-    load_exactly(model, tensors)
-    return model.to(torch.device(device)).eval()

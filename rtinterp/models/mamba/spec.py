@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Mapping, Set
@@ -15,7 +16,7 @@ from rtinterp.models.body import Body
 from rtinterp.models.initial_values import Constant, InitialValue, Normal, Uniform
 from rtinterp.models.mamba.architecture import MambaArchitecture
 from rtinterp.models.mamba.initial_values import LogOfCount, StepBias
-from rtinterp.models.mamba.stacked import StackedMamba, stack_mamba
+from rtinterp.models.mamba.stacked import NORM_EPS, StackedMamba, stack_mamba
 from rtinterp.models.parameters import TOKEN_EMBEDDING, UNEMBEDDING, UNEMBEDDING_BIAS, Parameter, matrix, vector
 from rtinterp.models.products import BatchSize, Stage
 from rtinterp.strict import strict
@@ -82,9 +83,13 @@ class MambaSpec(MambaArchitecture, Body):
         return stack_mamba(self, tensors, dtype)
 
     def hooked(self, task: Task, tensors: Mapping[str, Float32[Tensor, ...]], device: str) -> HookedDecoder:
-        from rtinterp.models.mamba.hooked import hooked_mamba
+        from rtinterp.models.hooked_mixer_block import decoder_of_mixers
+        from rtinterp.models.mamba.hooked import HookedMixer
+        from rtinterp.models.transformer.hooked_variants import HookedRMSNorm
 
-        return hooked_mamba(task, self, tensors, device)
+        config = {"act_fn": "silu", "normalization_type": "RMS", "eps": NORM_EPS}
+        mixer = functools.partial(HookedMixer, self)
+        return decoder_of_mixers(task, self, tensors, HookedRMSNorm, mixer, device, **config)
 
     @property
     def widest_row(self) -> int:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rtinterp.models.body import Body
 from rtinterp.models.initial_values import Constant, InitialValue, Normal, Uniform
+from rtinterp.models.layers import LAYER_NORM_EPS
 from rtinterp.models.parameters import TOKEN_EMBEDDING, UNEMBEDDING, UNEMBEDDING_BIAS, Parameter, matrix, vector
 from rtinterp.models.products import BatchSize, Stage
 from rtinterp.models.s4d.architecture import S4DArchitecture
@@ -83,9 +84,12 @@ class S4DSpec(S4DArchitecture, Body):
         return stack_s4d(self, tensors, dtype)
 
     def hooked(self, task: Task, tensors: Mapping[str, Float32[Tensor, ...]], device: str) -> HookedDecoder:
-        from rtinterp.models.s4d.hooked import hooked_s4d
+        from rtinterp.models.hooked_mixer_block import decoder_of_mixers
+        from rtinterp.models.s4d.hooked import HookedS4DMixer
+        from rtinterp.models.transformer.hooked_block import HookedLayerNorm
 
-        return hooked_s4d(task, self, tensors, device)
+        config = {"act_fn": "gelu", "normalization_type": "LN", "eps": LAYER_NORM_EPS}
+        return decoder_of_mixers(task, self, tensors, HookedLayerNorm, HookedS4DMixer, device, **config)
 
     @property
     def widest_row(self) -> int:
