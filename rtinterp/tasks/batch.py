@@ -27,6 +27,7 @@ class Batch:
             loss has it, values, or log-probabilities of all tokens in nats. None where it is the next token.
 
     Whole numbers become int64 tensors, whatever type they have and whether a tensor, an array or a list holds them.
+    All go to the device of ``tokens``.
 
     Raises:
         TypeError: tokens or targets are no numbers, or ``scored`` is not of truth values.
@@ -39,10 +40,10 @@ class Batch:
     targets: Int64[Tensor, "batch pos"] | Float[Tensor, "batch pos d_vocab_out"] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "targets"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, as_numbers(getattr(self, name), name))
-        object.__setattr__(self, "scored", torch.as_tensor(self.scored))
+        object.__setattr__(self, "tokens", as_numbers(self.tokens, "tokens"))
+        if self.targets is not None:
+            object.__setattr__(self, "targets", as_numbers(self.targets, "targets").to(self.tokens.device))
+        object.__setattr__(self, "scored", torch.as_tensor(self.scored).to(self.tokens.device))
         if self.scored.dtype != torch.bool:
             raise TypeError(f"scored is of {self.scored.dtype}; pass True where a prediction counts, False elsewhere")
         shape = self.tokens.shape

@@ -58,8 +58,8 @@ class TrainingStream:
     def _draw_block(self) -> Batch:
         self._before_block = self._generator.get_state()
         block = check_batch(self._task, self._task.sample(self._block_size, self._generator), self._block_size)
-        self._block, self._next = block, 0
-        return block
+        self._block, self._next = block.to(self._generator.device), 0
+        return self._block
 
 
 def stream_seed(seed: int) -> int:

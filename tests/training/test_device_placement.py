@@ -19,7 +19,7 @@ from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.s4d.spec import S4DSpec
 from rtinterp.models.transformer.presets import llama_like, mixit
 from rtinterp.models.transformer.spec import ModelSpec
-from rtinterp.tasks import CircuitImitation, KHopInduction, LanguageModelling, Task
+from rtinterp.tasks import Batch, CircuitImitation, KHopInduction, LanguageModelling, Task
 from rtinterp.training.engine import Engine
 from rtinterp.training.train_spec import Precision
 
@@ -68,6 +68,12 @@ def test_training_stays_on_its_device(
     trained = [engine.trained_tensors(1) for engine in (there, continued)]
     assert not any(isinstance(tensor, Pretended) for tensors in trained for tensor in tensors.values())
     assert distance(*trained) == 0
+
+
+def test_what_a_task_leaves_on_the_cpu_follows_its_tokens() -> None:
+    tokens = torch.zeros(3, 4, dtype=torch.int64, device="meta")
+    batch = Batch(tokens, torch.ones(3, 4, dtype=torch.bool), torch.zeros(3, 4, dtype=torch.int32))
+    assert batch.scored.device == batch.targets.device == tokens.device
 
 
 def test_a_model_elsewhere_is_measured_on_a_batch_on_the_cpu(pretended_device: torch.device) -> None:

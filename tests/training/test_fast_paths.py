@@ -13,8 +13,16 @@ from rtinterp.models import layers, prefixes
 from rtinterp.models.initialisation import initialise
 from rtinterp.models.parameters import Parameter
 from rtinterp.models.regimes import Trainable
+from rtinterp.models.transformer import attention
 from rtinterp.models.transformer.spec import ModelSpec
-from rtinterp.tasks import DecimalAddition, ModularAddition, NeedleInAHaystack, ParenthesisBalancing, Task
+from rtinterp.tasks import (
+    DecimalAddition,
+    KHopInduction,
+    ModularAddition,
+    NeedleInAHaystack,
+    ParenthesisBalancing,
+    Task,
+)
 from rtinterp.training import engine as engine_module
 from rtinterp.training.capacity import needed_bytes
 from rtinterp.training.engine import Engine
@@ -249,3 +257,14 @@ def test_the_estimate_of_memory_counts_what_a_stack_holds(trainable: Trainable) 
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     held = sum(tensor.nbytes for tensor in [*parameters, *gradients, *moments])
     assert held <= needed_bytes(spec, 2, ChunkLimits(0, 0)) < 1.03 * held
+
+
+@pytest.mark.parametrize("task", [ModularAddition(p=23), KHopInduction(max_hops=2, length=12)], ids=str)
+def test_more_sequences_than_a_kernel_takes_go_through_several(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = run(task, ModelSpec(d_model=8), batch_size=33, trainable="all", seed=0)
+    whole, parted = Engine([spec], CPU), Engine([spec], CPU)
+    expected = whole.backward()
+    monkeypatch.setattr(attention, "SEQUENCES_PER_KERNEL", 4)
+    assert torch.allclose(parted.backward(), expected, rtol=1e-6)
+    gradients = [{name: engine.parameters[name].grad for name in engine.trained} for engine in (parted, whole)]
+    assert distance(*gradients) < 1e-5

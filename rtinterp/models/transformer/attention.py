@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from typing import cast
 
 import torch
@@ -29,6 +30,8 @@ from rtinterp.models.transformer.value_mixing import is_clearly_cheaper, mix_res
 
 #: On a CPU the fused kernel is slower than the plain computation below this length, and in half precision always.
 FUSED_FROM_POSITIONS = 5
+#: A GPU's fused kernels have the batch on an axis of their grid, which ends at 65,535.
+SEQUENCES_PER_KERNEL = 2**15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +102,7 @@ class Attention:
             return _heads_last(visible.to(v.dtype) @ v, n_models)
         if self.architecture.attention in LINEAR_KINDS:
             return _heads_last(self._linear(q, k, v, scored_positions.view(-1, 1, n_scored, 1), visible), n_models)
-        return _heads_last(F.scaled_dot_product_attention(q, k, v, attn_mask=visible), n_models)
+        return _heads_last(_scored(q, k, v, visible), n_models)
 
     def _mixed(
         self,
@@ -168,9 +171,26 @@ def _causal(
     v: Float[Tensor, "sequence head pos d_head"],
 ) -> Float[Tensor, "sequence head pos d_head"]:
     if q.is_cuda or (q.dtype == torch.float32 and q.shape[-2] >= FUSED_FROM_POSITIONS):
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        parts = zip(*(tensor.split(SEQUENCES_PER_KERNEL) for tensor in (q, k, v)), strict=True)
+        return _joined(F.scaled_dot_product_attention(*part, is_causal=True) for part in parts)
     scores = (q @ k.transpose(-1, -2)).float() / math.sqrt(q.shape[-1])
     return (scores.masked_fill(~_lower_triangle(q), -math.inf).softmax(-1)).to(v.dtype) @ v
+
+
+def _scored(
+    q: Float[Tensor, "sequence head scored d_head"],
+    k: Float[Tensor, "sequence head pos d_head"],
+    v: Float[Tensor, "sequence head pos d_head"],
+    visible: Bool[Tensor, "sequence 1 scored pos"],
+) -> Float[Tensor, "sequence head scored d_head"]:
+    parts = zip(*(tensor.split(SEQUENCES_PER_KERNEL) for tensor in (q, k, v, visible)), strict=True)
+    return _joined(F.scaled_dot_product_attention(*part) for part in parts)
+
+
+def _joined(parts: Iterable[Float[Tensor, "sequence head pos d_head"]]) -> Float[Tensor, "sequence head pos d_head"]:
+    """All sequences, copied only if they came in several parts."""
+    first, *others = parts
+    return torch.cat([first, *others]) if others else first
 
 
 def _prefix_sum(v: Float[Tensor, "sequence head pos d_head"]) -> Float[Tensor, "sequence head pos d_head"]:
