@@ -126,7 +126,15 @@ def pretended_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     monkeypatch.setattr(torch, "tensor", made)
     monkeypatch.setattr(stream, "torch", _TorchWith(Generator=_Generator))
     monkeypatch.setattr(optimizer, "_get_fused_kernels_supported_devices", lambda: ["cpu", "cuda", PRETENDED.type])
-    for sizes in (capacity.CHUNK_ELEMENTS, capacity.ROWS_PER_MODEL, cross_entropy.LOGITS_AT_ONCE):
+    sizes_by_device = (
+        capacity.CHUNK_ELEMENTS,
+        capacity.ROWS_PER_MODEL,
+        cross_entropy.LOGITS_AT_ONCE,
+        stream.BLOCK_SEQUENCES,
+    )
+    for sizes in sizes_by_device:
         monkeypatch.setitem(sizes, PRETENDED.type, sizes["cuda"])
+    # The same data as on the CPU.
+    monkeypatch.setitem(stream.BLOCK_SEQUENCES, PRETENDED.type, stream.BLOCK_SEQUENCES["cpu"])
     with _Creations():
         yield PRETENDED

@@ -20,7 +20,7 @@ import torch
 from benchmarking.contenders import CONTENDERS, Contender
 from rtinterp.training.engine import Engine
 from rtinterp.training.spec import RunSpec
-from rtinterp.training.stream import BLOCK_SEQUENCES, TrainingStream
+from rtinterp.training.stream import TrainingStream, batches_per_block
 
 MIN_SECONDS_PER_TURN = 0.5
 SECONDS_BETWEEN_TURNS = 0.3
@@ -154,7 +154,7 @@ def peak_memory_mib(device: str) -> float:
 def sampling_share(spec: RunSpec) -> float:
     """Share of a training step that is spent drawing its sequences, over whole blocks of the stream."""
     device, batch_size = torch.device("cpu"), spec.training.batch_size
-    n_steps = BLOCKS_TO_SAMPLE * max(1, BLOCK_SEQUENCES // batch_size)
+    n_steps = BLOCKS_TO_SAMPLE * batches_per_block(batch_size, device)
     engine = Engine([spec], device)
     stream = TrainingStream(spec.task, batch_size, spec.seed, device)
     engine.step()

@@ -110,7 +110,7 @@ def test_every_kind_of_data_continues_bit_for_bit(task: str, precision: str) -> 
 
 
 def test_a_block_of_data_that_is_used_up_in_parts_is_continued(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rtinterp.training.stream.BLOCK_SEQUENCES", 24)
+    monkeypatch.setattr("rtinterp.training.stream.BLOCK_SEQUENCES", {"cpu": 24})
     specs = [spec_of(seed=2)]
     assert_same(continued_at_every_step(specs), train_stack(specs, CPU, False))
 

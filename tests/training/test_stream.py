@@ -38,12 +38,12 @@ def test_no_test_sequence_is_trained_on(task: Task) -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8, 9, 20])
 def test_no_sequence_repeats_across_blocks(monkeypatch: pytest.MonkeyPatch, batch_size: int) -> None:
-    monkeypatch.setattr("rtinterp.training.stream.BLOCK_SEQUENCES", 8)
+    monkeypatch.setattr("rtinterp.training.stream.BLOCK_SEQUENCES", {"cpu": 8})
     assert len(rows(take(LARGE, 60, batch_size))) == 60 * batch_size
 
 
 def test_no_sequence_repeats_across_blocks_of_the_real_size() -> None:
-    n_batches = 2 * BLOCK_SEQUENCES // 1000 + 3
+    n_batches = 2 * BLOCK_SEQUENCES["cpu"] // 1000 + 3
     assert len(rows(take(LARGE, n_batches, 1000))) == 1000 * n_batches
 
 
