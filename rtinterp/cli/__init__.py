@@ -24,13 +24,14 @@ COMMANDS = {
     "import": "check a portable file and store its run",
     "sweep": "train the runs of experiments under a time limit, or say what they would cost",
     "figures": "draw figures and tables, training what they need",
+    "ladder": "find the least widths at which a task is solved as it grows harder",
 }
 NAME_WIDTH = 8
 #: As argparse ends.
 WRONG_COMMAND_LINE = 2
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 #: Commands that leave finished runs and checkpoints when they are cut off.
-TRAIN = ("train", "sweep", "figures")
+TRAIN = ("train", "sweep", "figures", "ladder")
 GOES_ON = "finished runs are stored, the same command goes on from there"
 
 

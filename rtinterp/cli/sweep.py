@@ -90,11 +90,12 @@ def sweep(
         for name in names
         for spec in paper.experiments[name](paper.scales[scale], seeds, opened)
     ]
-    deadline = None if minutes is None else start + _seconds_to_train(60 * minutes)
+    deadline = None if minutes is None else start + seconds_to_train(60 * minutes)
     _train(Sweep(store, specs, resolved, deadline, corpus, retry_failed), planned)
 
 
-def _seconds_to_train(limit: float) -> float:
+def seconds_to_train(limit: float) -> float:
+    """Return what of a limit of time, in seconds, training may take."""
     return limit - min(max(RESERVE * limit, LEAST_RESERVE_SECONDS), MOST_RESERVE_SECONDS)
 
 

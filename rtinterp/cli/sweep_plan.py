@@ -58,14 +58,15 @@ def _table(
             new = [spec for spec in specs if spec not in seen]
             seen.update(dict.fromkeys(new))
             missing = store.missing(new)
-            table.add_row(scale, name, str(len(specs)), str(len(new) - len(missing)), *_cells(cost(missing, peak)))
+            table.add_row(scale, name, str(len(specs)), str(len(new) - len(missing)), *cost_cells(cost(missing, peak)))
         missing = store.missing(seen)
         total = cost(missing, peak)
-        table.add_row(scale, "all", str(len(seen)), str(len(seen) - len(missing)), *_cells(total), style="bold")
+        table.add_row(scale, "all", str(len(seen)), str(len(seen) - len(missing)), *cost_cells(total), style="bold")
     return table
 
 
-def _cells(estimate: Cost) -> tuple[str, str, str]:
+def cost_cells(estimate: Cost) -> tuple[str, str, str]:
+    """Write how many runs these are, their floating-point operations and how long they take."""
     return str(estimate.n_runs), f"{estimate.flops / 1e15:,.2f}", _duration(estimate.seconds)
 
 

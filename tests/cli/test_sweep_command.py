@@ -13,6 +13,7 @@ from rtinterp.cli import sweep as sweep_command
 from rtinterp.executors.sweep import Report, Sweep
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.papers.affine_recurrences.scales import SCALES as OF_RECURRENCES
+from rtinterp.papers.ladder.scales import SCALES as OF_LADDER
 from rtinterp.papers.random_attention.scales import SCALES as OF_ATTENTION
 from rtinterp.papers.random_transformers.grid import EXPERIMENTS
 from rtinterp.papers.random_transformers.scales import SCALES, ImitationBudget, LanguageBudget, Scale, TaskBudget
@@ -40,8 +41,11 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     others = dict(SCALES)
     SCALES.clear()
     SCALES["tiny"] = scale
-    for own in (OF_RECURRENCES, OF_ATTENTION):
+    for own in (OF_RECURRENCES, OF_ATTENTION, OF_LADDER):
         monkeypatch.setitem(own, "tiny", own["quick"])
+    for large in ("short", "paper"):
+        # Hundreds of models, whose plan takes seconds.
+        monkeypatch.delitem(OF_LADDER, large)
     yield
     SCALES.clear()
     SCALES.update(others)

@@ -1,0 +1,21 @@
+"""How far a random network reaches: tasks that grow harder step by step, other bodies, depth.
+
+- ``rungs``: tasks with their dials, and budgets; ``bodies`` and ``initial_values``: what is compared.
+- ``bisection``, ``climbing``, ``tables``: the least width that suffices, as ``rtinterp ladder`` looks for it.
+- ``scales`` and ``grid``: which runs each experiment needs.
+"""
+
+from rtinterp.figures.figure import Figure
+from rtinterp.figures.paper import Paper
+from rtinterp.papers.ladder.grid import EXPERIMENTS
+from rtinterp.papers.ladder.scales import SCALES
+
+FIGURES: dict[str, Figure] = {}
+
+PAPER = Paper(
+    name="ladder",
+    title="How far does a random network reach?",
+    figures=FIGURES,
+    experiments=EXPERIMENTS,
+    scales=SCALES,
+)

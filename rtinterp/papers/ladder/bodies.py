@@ -1,0 +1,40 @@
+"""The bodies that are compared, by name, at a width."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rtinterp.models.body import Body
+from rtinterp.models.mamba.spec import MambaSpec
+from rtinterp.models.recurrent.spec import RecurrentSpec
+from rtinterp.models.s4d.spec import S4DSpec
+from rtinterp.models.transformer.spec import ModelSpec
+from rtinterp.registry import UnknownNameError
+
+SOFTMAX = "softmax"
+
+#: All have two layers, and else the defaults of their kind.
+BODIES: dict[str, Callable[[int], Body]] = {
+    SOFTMAX: lambda width: ModelSpec(width),
+    "linear": lambda width: ModelSpec(width, attention="linear"),
+    "linear_normalised": lambda width: ModelSpec(width, attention="linear_normalised"),
+    "retention": lambda width: ModelSpec(width, attention="retention"),
+    "lstm": lambda width: RecurrentSpec(width),
+    "mamba": lambda width: MambaSpec(width),
+    "s4d": lambda width: S4DSpec(width),
+}
+
+#: Names in words, by the label that tables have of a body.
+TOLD = {BODIES[name](4).label: name.replace("_", " ") for name in BODIES}
+
+
+def body_of(name: str, width: int) -> Body:
+    """Return the body of that name at a width.
+
+    Raises:
+        UnknownNameError: there is none.
+        ValueError: it cannot be of this width.
+    """
+    if name not in BODIES:
+        raise UnknownNameError("body", name, BODIES)
+    return BODIES[name](width)

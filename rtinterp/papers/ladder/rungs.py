@@ -1,0 +1,158 @@
+"""What is climbed: tasks, each with the one number that makes it harder, and what its models are trained for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from rtinterp.models.body import Body
+from rtinterp.models.recurrent.spec import RecurrentSpec
+from rtinterp.models.regimes import Trainable
+from rtinterp.registry import UnknownNameError
+from rtinterp.tasks import (
+    DecimalAddition,
+    GraphSearch,
+    GroupWordProblem,
+    KHopInduction,
+    ModularAddition,
+    Multiplication,
+    MultiQueryRecall,
+    NeedleInAHaystack,
+    ParenthesisBalancing,
+    Sorting,
+    Task,
+)
+from rtinterp.training.spec import RunSpec, TrainSpec
+
+#: The official code's learning rate of LSTMs, whatever the task.
+LSTM_RATE = 5e-3
+
+
+def _training(n_steps: int, learning_rate: float) -> TrainSpec:
+    return TrainSpec(n_steps, 256, learning_rate, n_warmup_steps=50, adam_beta2=0.98)
+
+
+def _random(n_steps: int, learning_rate: float = 5e-3) -> TrainSpec:
+    return _training(n_steps, learning_rate)
+
+
+def _trained(n_steps: int, learning_rate: float = 1e-3) -> TrainSpec:
+    return _training(n_steps, learning_rate)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rung:
+    """A task at one value of its dial, and the trainings of its models, which are the same at every width.
+
+    Attributes:
+        random: of models of which only a part trains.
+        trained: of fully trained ones; an LSTM's rate is its own.
+    """
+
+    task: Task
+    random: TrainSpec
+    trained: TrainSpec
+
+    def runs(self, body: Body, trainable: Trainable, seeds: Iterable[int]) -> list[RunSpec]:
+        """List the runs of some seeds."""
+        training = self.trained if trainable == "all" else self.random
+        if trainable == "all" and isinstance(body, RecurrentSpec):
+            training = dataclasses.replace(training, learning_rate=LSTM_RATE)
+        return [RunSpec(self.task, body, training, trainable, seed) for seed in seeds]
+
+
+@dataclasses.dataclass(frozen=True)
+class Dial:
+    """What makes a task harder step by step.
+
+    Attributes:
+        name: what ``--dial`` calls it.
+        field: the task's own name of it.
+        values: those of the map, from easy to hard.
+        random: training of models of which only a part trains.
+        trained: training of fully trained models.
+        others: the task's other fields at a value; its defaults if not given.
+    """
+
+    task: type[Task]
+    name: str
+    field: str
+    values: tuple[int, ...]
+    random: TrainSpec
+    trained: TrainSpec
+    others: Callable[[int], Mapping[str, Any]] = lambda value: {}
+
+    def rung(self, value: int, fields: Mapping[str, Any] | None = None) -> Rung:
+        """Return the task at a value.
+
+        Args:
+            fields: of the task, in place of those that it has otherwise.
+
+        Raises:
+            ValueError: the task has no such field, or cannot be of this size.
+        """
+        own: Any = self.task
+        known = [field.name for field in dataclasses.fields(own) if field.name != self.field]
+        for name in fields or {}:
+            if name not in known:
+                raise UnknownNameError(f"setting of {self.task.name}", name, known)
+        task = own(**{**self.others(value), **(fields or {}), self.field: value})
+        return Rung(task, self.random, self.trained)
+
+
+#: By name of the task. Rates and steps were taken over from the quick scales of other experiments, where tasks are in
+#: them, and are theirs for the nearest task elsewhere: nothing was searched, and no budget was chosen on a seed that is
+#: reported.
+DIALS: dict[str, Dial] = {
+    dial.task.name: dial
+    for dial in (
+        Dial(DecimalAddition, "digits", "n_digits", (2, 4, 8), _random(800), _trained(600)),
+        Dial(
+            NeedleInAHaystack, "pairs", "max_pairs", (4, 8, 16), _random(1500), _trained(1000),
+            lambda n: {"n_values": 16},
+        ),
+        Dial(
+            ParenthesisBalancing, "kinds", "n_kinds", (1, 2, 4), _random(800, 1e-2), _trained(500),
+            lambda n: {"max_pairs": 10},
+        ),
+        Dial(ModularAddition, "p", "p", (31, 59, 113), _random(1500, 7e-3), _trained(3000)),
+        Dial(KHopInduction, "k", "max_hops", (1, 2, 4), _random(1200), _trained(1500), lambda k: {"length": 24}),
+        Dial(GroupWordProblem, "length", "length", (8, 16), _random(1200), _trained(1500)),
+        Dial(
+            MultiQueryRecall, "pairs", "n_pairs", (2, 4, 8), _random(1500), _trained(1000),
+            lambda n: {"length": max(32, 4 * n), "d_vocab": 64},
+        ),
+        Dial(Sorting, "length", "length", (8, 16, 32), _random(1000), _trained(600)),
+        Dial(
+            GraphSearch, "lookahead", "max_lookahead", (2, 3, 4), _random(1200), _trained(1500),
+            lambda n: {"n_vertices": 12, "n_edges": 12},
+        ),
+        Dial(
+            Multiplication, "digits", "n_digits_b", (1, 2, 3), _random(1000), _trained(1000),
+            lambda m: {"n_digits_a": 3},
+        ),
+    )
+}  # fmt: skip
+
+
+def dial_of(task: str, name: str | None = None) -> Dial:
+    """Return the dial of a task.
+
+    Args:
+        name: of the dial; there is one for each task.
+
+    Raises:
+        UnknownNameError: the task is not on the ladder, or it has no such dial.
+    """
+    if task not in DIALS:
+        raise UnknownNameError("task", task, DIALS)
+    dial = DIALS[task]
+    if name is not None and name not in (dial.name, dial.field):
+        raise UnknownNameError(f"dial of {task}", name, [dial.name])
+    return dial
+
+
+def value_of(task: Task) -> int:
+    """Return the value of the task's dial."""
+    return getattr(task, DIALS[task.name].field)
