@@ -118,7 +118,7 @@ DIALS: dict[str, Dial] = {
         ),
         Dial(ModularAddition, "p", "p", (31, 59, 113), _random(1500, 7e-3), _trained(3000)),
         Dial(KHopInduction, "k", "max_hops", (1, 2, 4), _random(1200), _trained(1500), lambda k: {"length": 24}),
-        Dial(GroupWordProblem, "length", "length", (8, 16), _random(1200), _trained(1500)),
+        Dial(GroupWordProblem, "length", "length", (4, 8), _random(1200), _trained(1500)),
         Dial(
             MultiQueryRecall, "pairs", "n_pairs", (2, 4, 8), _random(1500), _trained(1000),
             lambda n: {"length": max(32, 4 * n), "d_vocab": 64},
