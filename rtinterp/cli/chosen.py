@@ -27,7 +27,8 @@ def chosen(kind: str, names: Sequence[str], parts_of: Callable[[Paper], Collecti
     for name in names:
         if name not in meanings:
             raise ValueError(unknown(kind, name, [known for known in meanings if "/" not in known]))
-    wanted = {meaning for name in names or PAPERS for meaning in meanings[name]}
+    # A paper may have no part of the kind.
+    wanted = {meaning for name in names or PAPERS for meaning in meanings.get(name, ())}
     parts = {paper: [part for part in parts_of(paper) if (paper, part) in wanted] for paper in PAPERS.values()}
     return {paper: found for paper, found in parts.items() if found}
 
