@@ -16,7 +16,7 @@ from pathlib import Path
 import polars as pl
 import torch
 import tyro
-from benchmarking.cases import CASES, SAMPLING_CASES, TO_ACCURACY, Case
+from benchmarking.cases import CASES, GPU_CASES, SAMPLING_CASES, TO_ACCURACY, Case
 from benchmarking.contenders import CONTENDERS
 from benchmarking.explained_variance import race_to_variance
 from benchmarking.interventions import INTERVENTION_CASES, time_projections, time_subsets
@@ -86,7 +86,7 @@ def benchmark(
 def _steps(device: str, quick: bool, n_turns: int, path: Path) -> None:
     peaks = {precision: matmul_peak(torch.device(device), precision) for precision in ("float32", "bfloat16")}
     rows: list[dict[str, object]] = []
-    for case in CASES[quick]:
+    for case in (*(GPU_CASES if device.startswith("cuda") else ()), *CASES[quick]):
         CONSOLE.print(f"{case}", highlight=False)
         names = [name for name in CONTENDERS if case.n_seeds > 1 or not name.endswith("one seed at a time")]
         timings = race(case.specs(), names, device, n_turns)

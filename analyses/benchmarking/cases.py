@@ -53,6 +53,8 @@ FULL_CASES = (
     *(Case(NeedleInAHaystack(), d_model, 250, n_seeds=10) for d_model in (16, 128)),
     *(Case(DecimalAddition(), d_model, 250, n_seeds=10) for d_model in (16, 128)),
 )
+#: On a GPU alone, which is idle for much of a step of a single model, however wide: several at once.
+GPU_CASES = (Case(NeedleInAHaystack(), 1024, 250, n_seeds=5),)
 #: By whether they are to be quick. Ten seeds at the largest widths only where a step takes a second, not minutes.
 CASES = {True: QUICK_CASES, False: FULL_CASES}
 
