@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,8 @@ from rtinterp.figures.regime_style import regime_name
 from rtinterp.figures.render import write_table
 from rtinterp.papers.ladder.bodies import SOFTMAX, body_of
 from rtinterp.papers.ladder.climbing import Climb, Search
-from rtinterp.papers.ladder.rungs import dial_of
+from rtinterp.papers.ladder.looks import rung_name
+from rtinterp.papers.ladder.rungs import dial_of, value_of
 from rtinterp.papers.ladder.tables import BAR
 from rtinterp.store import RunStore
 from rtinterp.training.cost import ASSUMED_SHARE_OF_PEAK, Cost
@@ -144,8 +144,8 @@ def _tell_result(climb: Climb, searches: Sequence[Search]) -> None:
 
 
 def _named(search: Search) -> str:
-    """The task, without which rows it is tested on."""
-    return re.sub(r", test_rows='\w+'", "", repr(search.rung.task))
+    task = search.rung.task
+    return rung_name(repr(task), dial_of(task.name).name, value_of(task))
 
 
 def told(row: dict[str, float | int | str | bool | None]) -> str:

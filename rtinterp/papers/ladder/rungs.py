@@ -27,10 +27,14 @@ from rtinterp.training.spec import RunSpec, TrainSpec
 
 #: The official code's learning rate of LSTMs, whatever the task.
 LSTM_RATE = 5e-3
+#: The end of a training is what counts.
+STEPS_PER_EVALUATION = 250
 
 
 def _training(n_steps: int, learning_rate: float) -> TrainSpec:
-    return TrainSpec(n_steps, 256, learning_rate, n_warmup_steps=50, adam_beta2=0.98)
+    return TrainSpec(
+        n_steps, 256, learning_rate, n_warmup_steps=50, adam_beta2=0.98, steps_per_evaluation=STEPS_PER_EVALUATION
+    )
 
 
 def _random(n_steps: int, learning_rate: float = 5e-3) -> TrainSpec:
