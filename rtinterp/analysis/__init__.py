@@ -22,6 +22,7 @@ Each kind of analysis is a module:
 - ``modular_addition_circuits``: whether a model adds modulo p like a clock or like a pizza.
 - ``next_term_estimates``: what can be said of a sequence's next term without a model.
 - ``extrapolation``: what a polynomial through the last terms says of the next.
+- ``optimal_constants``: what does least harm in the place of an activation.
 - ``patching``: what a patch at each layer and position brings back.
 - ``paths``: what a head or an MLP changes through one reader of what it writes.
 - ``predictions``: how good a model's predictions are, with or without an intervention.
@@ -43,7 +44,13 @@ Nothing here plots, or reads or writes files, and only ``warm_start`` trains mod
 """
 
 from rtinterp.analysis.ablations import MeanAblation, Node, ResampleAblation, mean_ablation, node_writes, nodes_of
-from rtinterp.analysis.alignment import interchange_accuracies, interchange_accuracy, learned_subspace
+from rtinterp.analysis.alignment import (
+    PairsAtSite,
+    interchange_accuracies,
+    interchange_accuracy,
+    learned_subspace,
+    pairs_at,
+)
 from rtinterp.analysis.attention import attention_patterns, attention_score, best_head, pattern_table
 from rtinterp.analysis.circuit_values import (
     incompleteness,
@@ -75,6 +82,7 @@ from rtinterp.analysis.intervals import Interval, RowCount, bootstrap_median, co
 from rtinterp.analysis.interventions import (
     Intervention,
     activations_at,
+    activations_at_sites,
     interchange,
     intervene,
     means_by_role,
@@ -97,6 +105,7 @@ from rtinterp.analysis.modular_addition_circuits import (
     irrelevance_of,
 )
 from rtinterp.analysis.next_term_estimates import next_term_estimates, squared_errors
+from rtinterp.analysis.optimal_constants import optimal_constants
 from rtinterp.analysis.patching import recovery_table
 from rtinterp.analysis.paths import Receiver, path, path_table, receivers_of, sender_changes, split_inputs
 from rtinterp.analysis.predictions import (
@@ -151,6 +160,7 @@ __all__ = [
     "Intervention",
     "MeanAblation",
     "Node",
+    "PairsAtSite",
     "Receiver",
     "ResampleAblation",
     "RowCount",
@@ -164,6 +174,7 @@ __all__ = [
     "accuracy_by_hops",
     "accuracy_by_label",
     "activations_at",
+    "activations_at_sites",
     "affine_stitch",
     "area",
     "attention_patterns",
@@ -220,11 +231,13 @@ __all__ = [
     "node_writes",
     "nodes_in",
     "nodes_of",
+    "optimal_constants",
     "orthogonal_stitch",
     "orthonormal",
     "over_steps",
     "overlap",
     "pair_interactions",
+    "pairs_at",
     "path",
     "path_table",
     "pattern_table",

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from rtinterp.analysis.interventions import Intervention, Where, activations_at, intervene, residual_sites
+from rtinterp.analysis.interventions import Intervention, Where, activations_at_sites, intervene, residual_sites
 from rtinterp.analysis.layer_parts import logits_from
 from rtinterp.analysis.predictions import is_right
 from rtinterp.analysis.subspace_finding import random_subspace
@@ -42,6 +42,49 @@ class Pairs(Protocol):
     def base(self) -> Batch: ...
     @property
     def sources(self) -> Int64[Tensor, "batch pos"]: ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PairsAtSite:
+    """Pairs with their activations at a site, for several searches and measurements there; as ``pairs_at`` makes them.
+
+    Attributes:
+        site: the name of a hook point.
+        h: activations of the base sequences, up to the last scored position.
+        source_h: activations of the source sequences.
+    """
+
+    base: Batch
+    sources: Int64[Tensor, "batch pos"]
+    site: str
+    h: Float[Tensor, "batch pos d"]
+    source_h: Float[Tensor, "batch pos d"]
+
+
+def pairs_at(model: HookedModel, pairs: Pairs, sites: Sequence[str]) -> dict[str, PairsAtSite]:
+    """Run pairs through a model once, up to the last of some sites, for all that is to be done there.
+
+    What takes pairs takes these in their place, with the same model and site, and need not run them.
+
+    Raises:
+        ValueError: the model has no such hook point, or no position of the pairs is scored.
+    """
+    if not pairs.base.scored.any():
+        raise ValueError("no position of the pairs is scored")
+    n_pos = int(pairs.base.scored.any(0).nonzero().max()) + 1
+    of_base, of_sources = (
+        [activations_at_sites(model, part, sites) for part in of[:, :n_pos].split(PAIRS_PER_PASS)]
+        for of in (pairs.base.tokens, pairs.sources)
+    )
+    return {
+        site: PairsAtSite(
+            pairs.base,
+            pairs.sources,
+            site,
+            *(torch.cat([part[site] for part in parts]) for parts in (of_base, of_sources)),
+        )
+        for site in sites
+    }
 
 
 def interchange_accuracy(model: HookedModel, pairs: Pairs, site: str, subspace: Subspace, where: Where = None) -> float:
@@ -70,10 +113,9 @@ def interchange_accuracies(
         ValueError: as ``interchange_accuracy``.
     """
     n_right, n = [0.0] * len(subspaces), int(pairs.base.scored.sum())
-    if n == 0:
-        raise ValueError("no position of the pairs is scored")
-    for start in range(0, len(pairs.base), PAIRS_PER_PASS):
-        at = _at_site(model, pairs, site, where, slice(start, start + PAIRS_PER_PASS))
+    everything = _at_site(model, pairs, site, where)
+    for rows in torch.arange(len(pairs.base)).split(PAIRS_PER_PASS):
+        at = everything[rows]
         for i, subspace in enumerate(subspaces):
             logits = at.logits(model, site, at.interchanged(subspace.to(at.h).directions))
             n_right[i] += is_right(logits, at.targets).sum().item()
@@ -110,7 +152,7 @@ def learned_subspace(
     """
     if n_steps < 1:
         raise ValueError(f"n_steps is {n_steps}; pass at least 1")
-    everything = _at_site(model, pairs, site, where, slice(None))
+    everything = _at_site(model, pairs, site, where)
     d_model = everything.h.shape[-1]
     if not 1 <= rank <= d_model:
         raise ValueError(f"rank is {rank}; pass 1 to {d_model}, the width of {site}")
@@ -170,23 +212,21 @@ def _goes_on_from(model: HookedModel, site: str) -> bool:
     return is_plain and "blocks.0.attn.hook_z" in model.hook_dict and site in residual_sites(model)
 
 
-def _at_site(model: HookedModel, pairs: Pairs, site: str, where: Where, rows: slice) -> _AtSite:
-    """Run some of the pairs up to a site, no further than the last scored position of any pair."""
-    n_pos = int(pairs.base.scored.any(0).nonzero().max()) + 1 if pairs.base.scored.any() else 0
-    tokens, base = pairs.base.tokens[rows], pairs.base[rows]
+def _at_site(model: HookedModel, pairs: Pairs, site: str, where: Where) -> _AtSite:
+    """Run pairs up to a site unless that was done, no further than the last scored position of any pair."""
+    ready = pairs
+    if not isinstance(ready, PairsAtSite) or ready.site != site:
+        ready = pairs_at(model, pairs, [site])[site]
+    tokens, base, n_pos = pairs.base.tokens, pairs.base, ready.h.shape[1]
     chosen = where(tokens) if callable(where) else torch.ones_like(tokens, dtype=torch.bool)
-    chosen = where[rows] if isinstance(where, Tensor) else chosen
+    chosen = where if isinstance(where, Tensor) else chosen
     if chosen.shape != tokens.shape or chosen.dtype != torch.bool:
         raise ValueError(
             f"where is of shape {list(chosen.shape)} and {chosen.dtype}; the pairs need truth values "
             f"{list(tokens.shape)}"
         )
     cut = Batch(base.tokens[:, :n_pos], base.scored[:, :n_pos], base.expected(n_pos))
-    h, sources = (
-        torch.cat([activations_at(model, part, site) for part in of[:, :n_pos].split(PAIRS_PER_PASS)])
-        for of in (tokens, pairs.sources[rows])
-    )
-    return _AtSite(cut, h, sources, chosen[:, :n_pos].to(h.device))
+    return _AtSite(cut, ready.h, ready.source_h, chosen[:, :n_pos].to(ready.h.device))
 
 
 def _orthonormal_rows(directions: Float[Tensor, "rank d_model"]) -> nn.Linear:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from rtinterp.analysis.ablations import nodes_of
 from rtinterp.analysis.circuits import Measure
-from rtinterp.analysis.interventions import Intervention, activations_at, changed, residual_sites
-from rtinterp.analysis.layer_parts import logits_from
+from rtinterp.analysis.interventions import Intervention, activations_at_sites, changed, residual_sites
+from rtinterp.analysis.layer_parts import logits_from, logits_from_part
 from rtinterp.analysis.predictions import is_right
 from rtinterp.tasks import Batch
 
@@ -24,11 +24,16 @@ if TYPE_CHECKING:
     from rtinterp.models.hooked_model import HookedModel
 
 
+#: What the heads and the MLP of a layer read, by where they write.
+READ_FROM = {"attn.hook_z": "hook_resid_pre", "hook_mlp_out": "hook_resid_mid"}
+
+
 class Continuation:
-    """The rest of a transformer after a site of its residual stream, on the scored predictions of a batch.
+    """The rest of a transformer after a site of its residual stream or of a layer, on a batch's scored predictions.
 
     Attributes:
-        site: one of ``residual_sites(model)``.
+        site: one of ``residual_sites(model)``, or what a layer's heads gather or its MLP writes:
+            ``blocks.0.attn.hook_z``, ``blocks.0.hook_mlp_out``.
         activations: those of the intact model at the site, up to the last scored position.
         expected: what is expected of every scored prediction.
 
@@ -38,8 +43,16 @@ class Continuation:
 
     def __init__(self, model: HookedModel, batch: Batch, site: str) -> None:
         nodes_of(model)
-        if site not in residual_sites(model):
-            raise ValueError(f"{site!r} is no site of the residual stream; pass one of {residual_sites(model)}")
+        parts = {
+            f"blocks.{layer}.{written}": f"blocks.{layer}.{read}"
+            for layer in range(model.cfg.n_layers)
+            for written, read in READ_FROM.items()
+        }
+        if site not in residual_sites(model) and site not in parts:
+            raise ValueError(
+                f"{site!r} is no site of the residual stream, of heads or of an MLP; "
+                f"pass one of {(*residual_sites(model), *parts)}"
+            )
         if not batch.scored.any():
             raise ValueError("no position of the batch is scored; a task's sample() and test_set() score at least one")
         n_pos = int(batch.scored.any(dim=0).nonzero().max()) + 1
@@ -47,8 +60,11 @@ class Continuation:
         self._model, self._tokens = model, batch.tokens[:, :n_pos]
         self._scored = batch.scored[:, :n_pos].to(model.W_E.device)
         self.expected: Tensor = batch.scored_targets.to(model.W_E.device)
-        self.activations: Float[Tensor, "batch pos d_model"] = activations_at(model, self._tokens, site)
+        found = activations_at_sites(model, self._tokens, [site, *([parts[site]] if site in parts else [])])
+        self.activations: Float[Tensor, "batch pos *shape"] = found[site]
+        self._stream = found.get(parts.get(site, ""))
 
+    @torch.no_grad()
     def value(self, intervention: Intervention, measure: Measure = is_right) -> float:
         """Measure the model with an intervention at the site, averaged over scored predictions.
 
@@ -63,8 +79,9 @@ class Continuation:
             raise ValueError(f"the intervention is at {intervention.site!r}; this goes on from {self.site!r}")
         return measure(self.logits(intervention), self.expected).double().mean().item()
 
-    @torch.no_grad()
     def logits(self, intervention: Intervention) -> Float[Tensor, "prediction d_vocab_out"]:
-        """Compute the logits of every scored prediction, sequence after sequence."""
+        """Compute the logits of every scored prediction, sequence after sequence; differentiable."""
         h = changed(intervention, self.activations, self._tokens)
-        return logits_from(self._model, self.site, h, self._scored)
+        if self._stream is None:
+            return logits_from(self._model, self.site, h, self._scored)
+        return logits_from_part(self._model, self.site, self._stream, h, self._scored)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -158,12 +158,28 @@ def activations_at(
     Raises:
         ValueError: the model has no such hook point, or it was not called.
     """
-    if site not in model.hook_dict:
-        raise ValueError(f"the model has no hook point {site!r}; model.hook_dict lists those it has")
-    _, cache = model.run_with_cache(tokens, names_filter=site)
-    if site not in cache:
-        raise ValueError(f"{site} was not called; some hook points are called only after model.set_use_...(True)")
-    return cache[site]
+    return activations_at_sites(model, tokens, [site])[site]
+
+
+@torch.no_grad()
+def activations_at_sites(
+    model: HookedModel, tokens: Int64[Tensor, "batch pos"], sites: Sequence[str]
+) -> dict[str, Float[Tensor, "batch pos *shape"]]:
+    """Compute the activations at several sites in one pass, which in a transformer ends after the last site's layer.
+
+    Raises:
+        ValueError: the model has no such hook point, or it was not called.
+    """
+    unknown = [site for site in sites if site not in model.hook_dict]
+    if unknown:
+        raise ValueError(f"the model has no hook point {unknown[0]!r}; model.hook_dict lists those it has")
+    in_layers = all(site.startswith("blocks.") for site in sites)
+    end = 1 + max(int(site.split(".")[1]) for site in sites) if sites and in_layers else None
+    _, cache = model.run_with_cache(tokens, names_filter=list(sites), stop_at_layer=end)
+    for site in sites:
+        if site not in cache:
+            raise ValueError(f"{site} was not called; some hook points are called only after model.set_use_...(True)")
+    return {site: cache[site] for site in sites}
 
 
 def means_by_role(

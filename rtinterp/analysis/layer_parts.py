@@ -90,3 +90,26 @@ def logits_from(
             z, h = z[scored], h[scored]
         h = after_mlp(model, layer, after_heads(model, layer, h, z))
     return logits_of(model, h if h.ndim == 2 else h[scored])
+
+
+def logits_from_part(
+    model: Any,
+    site: str,
+    stream: Float[Tensor, "batch pos d_model"],
+    activation: Float[Tensor, "batch pos *shape"],
+    scored: Bool[Tensor, "batch pos"],
+) -> Float[Tensor, "prediction d_vocab_out"]:
+    """Go on from what heads have gathered (``hook_z``) or what an MLP writes (``hook_mlp_out``), as ``logits_from``.
+
+    Args:
+        stream: the residual stream that the heads, or the MLP, read.
+        activation: what is at the site.
+    """
+    layer = int(site.split(".")[1])
+    is_last, is_mlp = layer == model.cfg.n_layers - 1, site.endswith("hook_mlp_out")
+    if is_last:
+        stream, activation = stream[scored], activation[scored]
+    after = kept(model, layer, stream) + activation if is_mlp else after_heads(model, layer, stream, activation)
+    if not is_last:
+        return logits_from(model, f"blocks.{layer}.hook_resid_{'post' if is_mlp else 'mid'}", after, scored)
+    return logits_of(model, after if is_mlp else after_mlp(model, layer, after))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from rtinterp.analysis.alignment import interchange_accuracies, interchange_accuracy, learned_subspace
+from rtinterp.analysis.alignment import interchange_accuracies, interchange_accuracy, learned_subspace, pairs_at
 from rtinterp.analysis.interventions import activations_at, interchange, intervene, replace
 from rtinterp.analysis.predictions import accuracy
 from rtinterp.analysis.subspace_finding import random_subspace
@@ -75,6 +75,25 @@ def test_the_search_finds_the_planted_subspace(model: HookedModel, planted: Subs
     assert torch.equal(random_state, torch.get_rng_state())
     assert all(torch.equal(before[name], parameter) for name, parameter in model.named_parameters())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_pairs_that_were_run_up_to_a_site_are_not_run_again(
+    model: HookedModel, planted: Subspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before_it, some = "blocks.0.hook_resid_post", pairs(300, seed=1)
+    ready = pairs_at(model, some, [before_it, SITE])
+    expected = interchange_accuracies(model, some, SITE, [planted, planted.first(2)])
+    search = learned_subspace(model, some, SITE, 2, torch.Generator().manual_seed(0), n_steps=3)
+    passes: list[str] = []
+    forward = type(model).forward
+    monkeypatch.setattr(type(model), "forward", lambda *args, **more: (passes.append(""), forward(*args, **more))[1])
+    assert interchange_accuracies(model, ready[SITE], SITE, [planted, planted.first(2)]) == expected
+    again = learned_subspace(model, ready[SITE], SITE, 2, torch.Generator().manual_seed(0), n_steps=3)
+    assert torch.equal(again.directions, search.directions)
+    assert not passes
+    # Those of another site are not mistaken for it.
+    assert interchange_accuracies(model, ready[before_it], SITE, [planted, planted.first(2)]) == expected
+    assert passes
 
 
 def test_nothing_is_found_for_shuffled_answers(model: HookedModel) -> None:

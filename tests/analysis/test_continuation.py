@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
-from rtinterp.analysis.continuation import Continuation
+from rtinterp.analysis.continuation import READ_FROM, Continuation
 from rtinterp.analysis.interventions import Intervention, intervene, project, remove, residual_sites
 from rtinterp.analysis.predictions import cross_entropy, nats, scored_logits
 from rtinterp.analysis.subspace_finding import random_subspace
@@ -50,20 +51,35 @@ def test_the_rest_of_the_model_says_what_the_whole_says(
     assert rest.value(intervention, nats) == pytest.approx(loss, rel=1e-4)
 
 
+def louder_at(site: str) -> Intervention:
+    return Intervention(site, lambda h, tokens: 3 * h + tokens.view(*tokens.shape, *[1] * (h.ndim - 2)))
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+@pytest.mark.parametrize("part", ["attn.hook_z", "hook_mlp_out"])
+def test_it_goes_on_from_heads_and_mlps(sharp_model: HookedModel, batch: Batch, layer: int, part: str) -> None:
+    louder = louder_at(f"blocks.{layer}.{part}")
+    if part == "attn.hook_z":
+        louder = dataclasses.replace(louder, heads=(1, 2))
+    with intervene(sharp_model, louder):
+        expected = scored_logits(sharp_model, batch)
+    torch.testing.assert_close(Continuation(sharp_model, batch, louder.site).logits(louder), expected)
+
+
 @pytest.mark.parametrize("n_layers", [1, 3])
 def test_it_goes_on_through_any_number_of_layers(batch: Batch, n_layers: int) -> None:
     task = SimpleNamespace(name="tiny", d_vocab=11, d_vocab_out=11, reads="tokens", n_ctx=12)
     model = build_model(task, ModelSpec(d_model=16, n_layers=n_layers, n_heads=2), seed=0)  # pyright: ignore[reportArgumentType]
-    for site in residual_sites(model):
-        louder = Intervention(site, lambda h, _: 3 * h + 1)
+    for site in (*residual_sites(model), *(f"blocks.{n_layers - 1}.{part}" for part in READ_FROM)):
+        louder = louder_at(site)
         with intervene(model, louder):
             expected = scored_logits(model, batch)
         torch.testing.assert_close(Continuation(model, batch, site).logits(louder), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_what_it_cannot_go_on_from_is_refused(sharp_model: HookedModel, batch: Batch) -> None:
-    with pytest.raises(ValueError, match=r"'blocks\.0\.hook_mlp_out' is no site of the residual stream"):
-        Continuation(sharp_model, batch, "blocks.0.hook_mlp_out")
+    with pytest.raises(ValueError, match=r"'blocks\.0\.hook_attn_out' is no site of the residual stream"):
+        Continuation(sharp_model, batch, "blocks.0.hook_attn_out")
     unscored = Batch(batch.tokens, torch.zeros_like(batch.scored))
     with pytest.raises(ValueError, match="no position of the batch is scored"):
         Continuation(sharp_model, unscored, SITES[0])

@@ -11,6 +11,7 @@ from rtinterp.analysis import accuracy, scored_logits
 from rtinterp.analysis.interventions import (
     Intervention,
     activations_at,
+    activations_at_sites,
     interchange,
     intervene,
     means_by_role,
@@ -61,6 +62,15 @@ def test_residual_sites_are_in_the_order_of_the_forward_pass(sharp_model: Hooked
     with torch.no_grad():
         sharp_model.run_with_hooks(tokens, fwd_hooks=hooks)
     assert seen == list(residual_sites(sharp_model)) == SITES
+
+
+def test_activations_at_sites_are_those_of_the_whole_pass(sharp_model: HookedModel, tokens: torch.Tensor) -> None:
+    _, cache = sharp_model.run_with_cache(tokens)
+    names = ["blocks.0.attn.hook_z", "blocks.1.hook_mlp_out", *residual_sites(sharp_model)]
+    for name, found in activations_at_sites(sharp_model, tokens, names).items():
+        assert torch.equal(found, cache[name])
+    for name in ("blocks.0.hook_resid_mid", "hook_embed", "ln_final.hook_normalized"):
+        assert torch.equal(activations_at(sharp_model, tokens, name), cache[name])
 
 
 @pytest.mark.parametrize("site", SITES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import plotly.graph_objects as go
 import polars as pl
@@ -14,10 +14,12 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from rtinterp.analysis import (
+    PairsAtSite,
     Subspace,
     interchange_accuracies,
     interchange_accuracy,
     learned_subspace,
+    pairs_at,
     positions_that_feed,
     random_subspace,
     site_statistics,
@@ -84,51 +86,64 @@ def _of_run(run: Run) -> pl.DataFrame:
     for variable in (name for name in task.variables if name in VARIABLES):
         generator = torch.Generator().manual_seed(PAIRS_SEED)
         learn, test = (task.counterfactuals(n, variable, generator) for n in (N_LEARNED_FROM, N_TEST_PAIRS))
-        for layer, place in dict.fromkeys([(0, CHANGE), (0, ANSWER), (last, ANSWER)]):
+        places = dict.fromkeys([(0, CHANGE), (0, ANSWER), (last, ANSWER)])
+        # What the model makes of the pairs is computed once for all searches and measurements.
+        ready = [pairs_at(run.model, pairs, [_site(layer) for layer in (0, last)]) for pairs in (learn, test)]
+        for layer, place in places:
             labels = {"variable": variable, "site": AFTER_LAST if layer == last else AFTER_FIRST, "place": place}
-            found = _at(run.model, untrained, learn, test, f"blocks.{layer}.hook_resid_post", place, layer == last)
+            pairs = _Pairs(learn, test, *(of[_site(layer)] for of in ready))
+            found = _at(run.model, untrained, pairs, _site(layer), place, layer == last)
             rows += [{**labels, **one, "n_test_pairs": len(test)} for one in found]
     return pl.DataFrame(rows, schema_overrides={"share_seen": pl.Float64}, infer_schema_length=None)
 
 
+def _site(layer: int) -> str:
+    return f"blocks.{layer}.hook_resid_post"
+
+
+class _Pairs(NamedTuple):
+    """Pairs to learn from and to judge on, and the same with what the trained model makes of them at a site."""
+
+    learn: Counterfactuals
+    test: Counterfactuals
+    learn_at: PairsAtSite
+    test_at: PairsAtSite
+
+
 def _at(
-    model: HookedModel,
-    untrained: HookedModel | None,
-    learn: Counterfactuals,
-    test: Counterfactuals,
-    site: str,
-    place: str,
-    is_last: bool,
+    model: HookedModel, untrained: HookedModel | None, pairs: _Pairs, site: str, place: str, is_last: bool
 ) -> list[dict[str, Any]]:
     """Everything about one site and place."""
-    d_model, where = model.cfg.d_model, _where(test, place)
+    d_model, where = model.cfg.d_model, _where(pairs.test, place)
     nothing, whole = (Subspace(torch.eye(d_model)[:rank], torch.zeros(d_model)) for rank in (0, d_model))
-    intact, full = interchange_accuracies(model, test, site, [nothing, whole], where)
+    intact, full = interchange_accuracies(model, pairs.test_at, site, [nothing, whole], where)
     found: list[tuple[str, int, int, float]] = [("whole", 0, d_model, full)]
     share = None
     if place == ANSWER and full >= WORTH_SEARCHING:
         generator = torch.Generator().manual_seed(PAIRS_SEED)
-        named = list(_subspaces(model, learn, site, generator))
+        named = list(_subspaces(model, pairs, site, generator))
         if is_last:
-            split = split_by_readers(_learned(model, learn, site, _control_rank(d_model)), unembedding_readers(model))
+            rank = _control_rank(d_model)
+            (whole_one,) = [one for basis, _, one in named if (basis, one.rank) == ("learned", rank)]
+            split = split_by_readers(whole_one, unembedding_readers(model))
             named, share = [*named, ("seen", 0, split.seen), ("unseen", 0, split.unseen)], split.share_seen
-        values = interchange_accuracies(model, test, site, [subspace for *_, subspace in named], where)
+        values = interchange_accuracies(model, pairs.test_at, site, [subspace for *_, subspace in named], where)
         found += [(basis, draw, one.rank, value) for (basis, draw, one), value in zip(named, values, strict=True)]
         if untrained is not None:
-            null = _learned(untrained, learn, site, _control_rank(d_model))
-            found.append(("untrained", 0, null.rank, interchange_accuracy(untrained, test, site, null, where)))
+            null = _learned(untrained, pairs.learn, site, _control_rank(d_model))
+            found.append(("untrained", 0, null.rank, interchange_accuracy(untrained, pairs.test, site, null, where)))
     return [
         {"basis": basis, "draw": draw, "rank": rank, "accuracy": value, "intact": intact, "share_seen": share}
         for basis, draw, rank, value in found
     ]
 
 
-def _subspaces(model: HookedModel, learn: Counterfactuals, site: str, generator: torch.Generator) -> Iterator[Named]:
-    d_model, where = model.cfg.d_model, _where(learn, ANSWER)
-    ranks = [rank for rank in RANKS if rank <= d_model]
+def _subspaces(model: HookedModel, pairs: _Pairs, site: str, generator: torch.Generator) -> Iterator[Named]:
+    learn, learn_at, d_model = pairs.learn, pairs.learn_at, model.cfg.d_model
+    ranks = sorted({*(rank for rank in RANKS if rank <= d_model), _control_rank(d_model)})
     for rank in ranks:
-        yield "learned", 0, _learned(model, learn, site, rank)
-    statistics = site_statistics(model, [learn.factual], site, where)
+        yield "learned", 0, _learned(model, learn_at, site, rank)
+    statistics = site_statistics(model, [learn.factual], site, _where(learn, ANSWER))
     for name, basis in (("principal", statistics.principal), ("sensitive", statistics.sensitive)):
         yield from ((name, 0, basis.first(rank).to(model.W_E)) for rank in ranks)
     for draw in range(N_RANDOM_SUBSPACES):
@@ -138,11 +153,11 @@ def _subspaces(model: HookedModel, learn: Counterfactuals, site: str, generator:
     order = torch.randperm(len(learn), generator=generator)
     at = learn.base.scored.int().argmax(1)
     shuffled = targets.scatter(1, at[:, None], targets.gather(1, at[:, None])[order])
-    placebo = dataclasses.replace(learn, base=dataclasses.replace(learn.base, targets=shuffled))
+    placebo = dataclasses.replace(learn_at, base=dataclasses.replace(learn.base, targets=shuffled))
     yield "placebo", 0, _learned(model, placebo, site, _control_rank(d_model))
 
 
-def _learned(model: HookedModel, pairs: Counterfactuals, site: str, rank: int) -> Subspace:
+def _learned(model: HookedModel, pairs: Counterfactuals | PairsAtSite, site: str, rank: int) -> Subspace:
     generator = torch.Generator().manual_seed(PAIRS_SEED)
     return learned_subspace(model, pairs, site, rank, generator, _where(pairs, ANSWER), **SEARCH)
 
@@ -151,7 +166,7 @@ def _control_rank(d_model: int) -> int:
     return min(CONTROL_RANK, d_model)
 
 
-def _where(pairs: Counterfactuals, place: str) -> Bool[Tensor, "batch pos"]:
+def _where(pairs: Counterfactuals | PairsAtSite, place: str) -> Bool[Tensor, "batch pos"]:
     tokens, scored = pairs.base.tokens, pairs.base.scored
     if place == ANSWER:
         return scored

@@ -11,8 +11,8 @@ import torch
 from plotly.subplots import make_subplots
 
 from rtinterp.analysis import (
+    Continuation,
     accuracy,
-    intervene,
     least_rank,
     project,
     ranks_up_to,
@@ -90,11 +90,10 @@ def _of_run(run: Run) -> pl.DataFrame:
 def _k95(
     model: HookedModel, batches: Sequence[Batch], test: Batch, site: str, intact: float, floor: float
 ) -> int | None:
-    principal = site_statistics(model, batches, site).principal
+    principal, rest = site_statistics(model, batches, site).principal, Continuation(model, test, site)
 
     def kept(n_directions: int) -> float:
-        with intervene(model, project(site, principal.first(n_directions))):
-            return accuracy(model, test)
+        return rest.value(project(site, principal.first(n_directions)))
 
     curve = refined_curve(kept, ranks_up_to(principal.d_model), intact, floor, shares=(SHARE,))
     return least_rank(curve, intact, floor, SHARE)

@@ -111,6 +111,7 @@ def _measure(run: Run, other: Run | None) -> tuple[pl.DataFrame, pl.DataFrame]:
 class _Site:
     """One site of a run."""
 
+    @torch.no_grad()
     def __init__(self, rest: Continuation, bases: SiteBases, intact: float, floor: float) -> None:
         self.rest, self.bases, self.intact, self.floor = rest, bases, intact, floor
         self.d_model = rest.activations.shape[-1]
