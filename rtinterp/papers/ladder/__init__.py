@@ -8,13 +8,13 @@
 
 from rtinterp.figures.figure import Figure
 from rtinterp.figures.paper import Paper
-from rtinterp.papers.ladder import figure_bodies, figure_depth_and_init
+from rtinterp.papers.ladder import figure_bodies, figure_depth_and_init, figure_map
 from rtinterp.papers.ladder.grid import EXPERIMENTS
 from rtinterp.papers.ladder.scales import SCALES
 
 FIGURES: dict[str, Figure] = {}
 #: Their runs are not trained yet, so nothing of them ships. Move them to the others with the tables.
-TO_COME = {module.FIGURE.name: module.FIGURE for module in (figure_bodies, figure_depth_and_init)}
+TO_COME = {module.FIGURE.name: module.FIGURE for module in (figure_map, figure_bodies, figure_depth_and_init)}
 
 PAPER = Paper(
     name="ladder",

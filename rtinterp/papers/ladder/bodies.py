@@ -16,6 +16,7 @@ SOFTMAX = "softmax"
 #: All have two layers, and else the defaults of their kind.
 BODIES: dict[str, Callable[[int], Body]] = {
     SOFTMAX: lambda width: ModelSpec(width),
+    "wide_qk": lambda width: ModelSpec(width, qk_init_std="inverse_sqrt_width"),
     "linear": lambda width: ModelSpec(width, attention="linear"),
     "linear_normalised": lambda width: ModelSpec(width, attention="linear_normalised"),
     "retention": lambda width: ModelSpec(width, attention="retention"),

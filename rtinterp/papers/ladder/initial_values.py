@@ -10,8 +10,8 @@ from rtinterp.training.spec import RunSpec
 GPT2 = "GPT-2"
 INITIAL_VALUES: dict[str, dict[str, Any]] = {
     GPT2: {},
-    "no residual scaling": {"init": "normal"},
     "wide queries and keys": {"qk_init_std": "inverse_sqrt_width"},
+    "no residual scaling": {"init": "normal"},
 }
 
 

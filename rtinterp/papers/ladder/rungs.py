@@ -9,6 +9,7 @@ from typing import Any
 from rtinterp.models.body import Body
 from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.regimes import Trainable
+from rtinterp.papers.random_transformers.scales import QUICK
 from rtinterp.registry import UnknownNameError
 from rtinterp.tasks import (
     DecimalAddition,
@@ -31,18 +32,16 @@ LSTM_RATE = 5e-3
 STEPS_PER_EVALUATION = 250
 
 
-def _training(n_steps: int, learning_rate: float) -> TrainSpec:
-    return TrainSpec(
-        n_steps, 256, learning_rate, n_warmup_steps=50, adam_beta2=0.98, steps_per_evaluation=STEPS_PER_EVALUATION
-    )
+def _brief(n_steps: int) -> tuple[TrainSpec, TrainSpec]:
+    """Trainings of random and of fully trained models that two cores have time for."""
+    random = TrainSpec(n_steps, 64, 5e-3, n_warmup_steps=50, adam_beta2=0.98, steps_per_evaluation=STEPS_PER_EVALUATION)
+    return random, dataclasses.replace(random, learning_rate=3e-3)
 
 
-def _random(n_steps: int, learning_rate: float = 5e-3) -> TrainSpec:
-    return _training(n_steps, learning_rate)
-
-
-def _trained(n_steps: int, learning_rate: float = 1e-3) -> TrainSpec:
-    return _training(n_steps, learning_rate)
+def _known(kind: type[Task]) -> tuple[TrainSpec, TrainSpec]:
+    """Trainings of the paper's own tasks, as its quick scale has them."""
+    budget = QUICK.budget_of(kind)
+    return budget.random, budget.normal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +72,8 @@ class Dial:
     Attributes:
         name: what ``--dial`` calls it.
         field: the task's own name of it.
-        values: those of the map, from easy to hard.
+        values: those of the quick map, from easy to hard.
+        further: those that larger scales add.
         random: training of models of which only a part trains.
         trained: training of fully trained models.
         others: the task's other fields at a value; its defaults if not given.
@@ -83,6 +83,7 @@ class Dial:
     name: str
     field: str
     values: tuple[int, ...]
+    further: tuple[int, ...]
     random: TrainSpec
     trained: TrainSpec
     others: Callable[[int], Mapping[str, Any]] = lambda value: {}
@@ -105,36 +106,35 @@ class Dial:
         return Rung(task, self.random, self.trained)
 
 
-#: By name of the task. Rates and steps were taken over from the quick scales of other experiments, where tasks are in
-#: them, and are theirs for the nearest task elsewhere: nothing was searched, and no budget was chosen on a seed that is
-#: reported.
+#: By name of the task. Budgets of the paper's own tasks are those of their quick scale, which were searched there for
+#: two widths; those of the others were not searched: rates as in the quick scale of random attention, steps for two
+#: cores. None was chosen on a seed that is reported.
 DIALS: dict[str, Dial] = {
     dial.task.name: dial
     for dial in (
-        Dial(DecimalAddition, "digits", "n_digits", (2, 4, 8), _random(800), _trained(600)),
+        Dial(DecimalAddition, "digits", "n_digits", (2, 4), (8,), *_known(DecimalAddition)),
         Dial(
-            NeedleInAHaystack, "pairs", "max_pairs", (4, 8, 16), _random(1500), _trained(1000),
+            NeedleInAHaystack, "pairs", "max_pairs", (2, 4), (8, 16), *_known(NeedleInAHaystack),
             lambda n: {"n_values": 16},
         ),
         Dial(
-            ParenthesisBalancing, "kinds", "n_kinds", (1, 2, 4), _random(800, 1e-2), _trained(500),
+            ParenthesisBalancing, "kinds", "n_kinds", (1, 2), (4,), *_known(ParenthesisBalancing),
             lambda n: {"max_pairs": 10},
         ),
-        Dial(ModularAddition, "p", "p", (31, 59, 113), _random(1500, 7e-3), _trained(3000)),
-        Dial(KHopInduction, "k", "max_hops", (1, 2, 4), _random(1200), _trained(1500), lambda k: {"length": 24}),
-        Dial(GroupWordProblem, "length", "length", (4, 8), _random(1200), _trained(1500)),
+        Dial(ModularAddition, "p", "p", (31, 79), (113,), *_known(ModularAddition)),
+        Dial(KHopInduction, "k", "max_hops", (1, 2), (4,), *_brief(600), lambda k: {"length": 24}),
+        Dial(GroupWordProblem, "length", "length", (4, 8), (16,), *_brief(600)),
         Dial(
-            MultiQueryRecall, "pairs", "n_pairs", (2, 4, 8), _random(1500), _trained(1000),
+            MultiQueryRecall, "pairs", "n_pairs", (2, 4), (8, 16), *_brief(600),
             lambda n: {"length": max(32, 4 * n), "d_vocab": 64},
         ),
-        Dial(Sorting, "length", "length", (8, 16, 32), _random(1000), _trained(600)),
+        Dial(Sorting, "length", "length", (6, 12), (32,), *_brief(500)),
         Dial(
-            GraphSearch, "lookahead", "max_lookahead", (2, 3, 4), _random(1200), _trained(1500),
+            GraphSearch, "lookahead", "max_lookahead", (2, 3), (4,), *_brief(600),
             lambda n: {"n_vertices": 12, "n_edges": 12},
         ),
         Dial(
-            Multiplication, "digits", "n_digits_b", (1, 2, 3), _random(1000), _trained(1000),
-            lambda m: {"n_digits_a": 3},
+            Multiplication, "digits", "n_digits_b", (1, 2), (3,), *_brief(600), lambda m: {"n_digits_a": 3},
         ),
     )
 }  # fmt: skip

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 
-from rtinterp.papers.ladder.rungs import Rung, dial_of
+from rtinterp.papers.ladder.rungs import DIALS, Rung, dial_of
 
 #: A task, a value of its dial, and other fields.
 Place = tuple[str, int, dict[str, str]]
@@ -46,55 +47,50 @@ class Scale:
             yield dataclasses.replace(rung, **longer)
 
 
-def _all_values(task: str, **fields: str) -> tuple[Place, ...]:
-    return tuple((task, value, fields) for value in dial_of(task).values)
+def _places(task: str, further: bool, **fields: str) -> tuple[Place, ...]:
+    """All rungs of a task, from easy to hard."""
+    dial = dial_of(task)
+    return tuple((task, value, fields) for value in (*dial.values, *(dial.further if further else ())))
 
 
+def _map(further: bool) -> tuple[Place, ...]:
+    return (
+        *itertools.chain.from_iterable(_places(task, further) for task in DIALS if task != "group_word_problem"),
+        *_PARITY,
+        *itertools.chain.from_iterable(_places("group_word_problem", further, group=group) for group in _GROUPS),
+    )
+
+
+#: Parity of shorter sequences would have too few.
+_PARITY: tuple[Place, ...] = tuple(("group_word_problem", length, {"group": "Z2"}) for length in (12, 16))
+_GROUPS = ("Z60", "A4xZ5", "A5")
+#: Their sizes and budgets are those of which other experiments have runs.
 _OF_FOUR: tuple[Place, ...] = (
     ("decimal_addition", 2, {}),
-    ("needle_in_a_haystack", 4, {}),
     ("parenthesis_balancing", 1, {}),
-    ("modular_addition", 59, {}),
+    ("needle_in_a_haystack", 4, {}),
+    ("modular_addition", 79, {}),
 )
-#: Shorter sequences would be too few.
-_PARITY: tuple[Place, ...] = tuple(("group_word_problem", length, {"group": "Z2"}) for length in (12, 16))
-#: Two cores have time for the easy rungs of the paper's tasks.
+#: For two cores.
 QUICK = Scale(
-    places=(_OF_FOUR[0], _OF_FOUR[2], ("sorting", 8, {})),
-    widths=(16, 64, 256),
-    of_bodies=(_OF_FOUR[2],),
+    places=_map(further=False),
+    widths=(16, 32, 64, 128, 256),
+    of_bodies=(("sorting", 6, {}), _PARITY[0]),
     body_width=64,
-    of_depth=(_OF_FOUR[0],),
-    depths=(2, 4),
+    of_depth=_OF_FOUR[:1],
+    depths=(2, 4, 8),
     depth_width=64,
 )
-#: The map. Where no fields are named, the group is A5.
 SHORT = Scale(
-    places=(
-        *_all_values("decimal_addition"),
-        *_all_values("needle_in_a_haystack"),
-        *_all_values("parenthesis_balancing"),
-        *_all_values("modular_addition"),
-        *_all_values("k_hop_induction"),
-        *_PARITY,
-        *_all_values("group_word_problem", group="Z60"),
-        *_all_values("group_word_problem", group="A4xZ5"),
-        *_all_values("group_word_problem"),
-        *_all_values("multi_query_recall"),
-        *_all_values("sorting"),
-        *_all_values("graph_search"),
-        *_all_values("multiplication"),
-    ),
-    widths=(16, 32, 64, 128, 256, 512),
-    of_bodies=(
-        ("multi_query_recall", 4, {}), _OF_FOUR[0], _OF_FOUR[1], _PARITY[0], _OF_FOUR[2], ("sorting", 8, {}),
-        ("k_hop_induction", 1, {}),
-    ),
+    places=_map(further=True),
+    widths=(16, 32, 64, 128, 256, 512, 1024),
+    of_bodies=(*QUICK.of_bodies, *_OF_FOUR, ("k_hop_induction", 1, {})),
     body_width=256,
-    of_depth=(_OF_FOUR[0], _OF_FOUR[2], _OF_FOUR[1], _OF_FOUR[3]),
+    of_depth=_OF_FOUR,
     depths=(2, 4, 8, 16),
     depth_width=256,
-)  # fmt: skip
-PAPER = dataclasses.replace(SHORT, widths=(*SHORT.widths, 1024), longer=10)
+    longer=4,
+)
+PAPER = dataclasses.replace(SHORT, longer=20)
 
 SCALES: dict[str, Scale] = {"quick": QUICK, "short": SHORT, "paper": PAPER}

@@ -36,15 +36,16 @@ def runs_table(runs: Sequence[Run]) -> pl.DataFrame:
 
 def run_row(run: Run) -> dict[str, Any]:
     """Make the row of a run."""
-    return _row(run.spec, run.environment.device, _accuracy(run), run.test_accuracy)
+    return spec_row(run.spec, run.environment.device, _accuracy(run), run.test_accuracy)
 
 
 def failed_row(failure: Failure) -> dict[str, Any]:
     """Make the row of a run that diverged, without an accuracy."""
-    return _row(failure.spec, failure.environment.device, None, None)
+    return spec_row(failure.spec, failure.environment.device, None, None)
 
 
-def _row(spec: RunSpec, device: str, accuracy: float | None, test_accuracy: float | None) -> dict[str, Any]:
+def spec_row(spec: RunSpec, device: str, accuracy: float | None, test_accuracy: float | None) -> dict[str, Any]:
+    """Make the row of a run of which this was measured."""
     return {
         **{name: read(spec) for name, read in SPEC_COLUMNS.items()},
         "device": device,
