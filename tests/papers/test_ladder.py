@@ -10,7 +10,7 @@ import torch
 
 from rtinterp.analysis import accuracy_by_hops, prediction_table
 from rtinterp.models.transformer.spec import ModelSpec
-from rtinterp.papers.ladder.bodies import BODIES, SOFTMAX, body_of
+from rtinterp.papers.ladder.bodies import BODIES, SOFTMAX, TOLD, body_of, kind_of
 from rtinterp.papers.ladder.grid import EXPERIMENTS
 from rtinterp.papers.ladder.initial_values import INITIAL_VALUES, name_of
 from rtinterp.papers.ladder.rungs import DIALS, LSTM_RATE, dial_of, value_of
@@ -71,8 +71,11 @@ def test_initial_values_are_known_by_name() -> None:
         name_of(other)
 
 
-def test_bodies_of_a_name_are_of_one_kind() -> None:
-    assert len({body_of(name, 16).label for name in BODIES}) == len(BODIES)
+def test_bodies_are_known_by_name() -> None:
+    assert [kind_of(body_of(name, width)) for width in (16, 32) for name in BODIES] == [*BODIES, *BODIES]
+    assert kind_of(ModelSpec(16, n_layers=8)) == SOFTMAX
+    assert kind_of(ModelSpec(16, init="normal")) == "transformer"
+    assert set(TOLD) == set(BODIES)
     assert {body_of(name, 16).n_layers for name in BODIES} == {2}
 
 
@@ -100,7 +103,7 @@ def test_hops_count_where_they_lead_somewhere(hopping: Run) -> None:
 def planted(**median_of_width: float) -> pl.DataFrame:
     """Three seeds of every width, whose medians are planted."""
     common: dict[str, Any] = {
-        **{"task": "Sorting(length=8)", "body": "transformer", "n_layers": 2, "trainable": "all", "n_steps": 10},
+        **{"task": "Sorting(length=8)", "kind": "softmax", "n_layers": 2, "trainable": "all", "n_steps": 10},
         **{"batch_size": 4, "device": "cpu", "learning_rate": 1e-3, "dial": "length", "value": 8, "n_test_rows": 100},
         **{"floor": "chance", "floor_accuracy": 0.2, "heuristic": "chance", "heuristic_accuracy": 0.2},
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from rtinterp.models.body import Body
 from rtinterp.models.mamba.spec import MambaSpec
@@ -25,8 +27,17 @@ BODIES: dict[str, Callable[[int], Body]] = {
     "s4d": lambda width: S4DSpec(width),
 }
 
-#: Names in words, by the label that tables have of a body.
-TOLD = {BODIES[name](4).label: name.replace("_", " ") for name in BODIES}
+#: Names in words.
+TOLD = {
+    SOFTMAX: "softmax",
+    "wide_qk": "softmax, wide QK",
+    "linear": "linear",
+    "linear_normalised": "normalised linear",
+    "retention": "retention",
+    "lstm": "LSTM",
+    "mamba": "Mamba",
+    "s4d": "S4D",
+}
 
 
 def body_of(name: str, width: int) -> Body:
@@ -39,3 +50,12 @@ def body_of(name: str, width: int) -> Body:
     if name not in BODIES:
         raise UnknownNameError("body", name, BODIES)
     return BODIES[name](width)
+
+
+def kind_of(body: Body) -> str:
+    """Name a body as ``BODIES`` does, whatever its width and depth; one that is not among them by its label."""
+    for name in BODIES:
+        named: Any = body_of(name, body.d_model)
+        if body == dataclasses.replace(named, n_layers=body.n_layers):
+            return name
+    return body.label

@@ -11,14 +11,14 @@ from plotly.subplots import make_subplots
 from rtinterp.figures import style
 from rtinterp.figures.figure import Figure
 from rtinterp.figures.regime_style import regime_colour
-from rtinterp.papers.ladder.bodies import TOLD
+from rtinterp.papers.ladder.bodies import TOLD, kind_of
 from rtinterp.papers.ladder.grid import RANDOM_AND_TRAINED
 from rtinterp.papers.ladder.looks import budgets, rung_title
 from rtinterp.papers.ladder.tables import BAR, runs_table
 from rtinterp.plot.look import axes
 
 N_COLUMNS = 2
-PANEL_HEIGHT = 215
+PANEL_HEIGHT = 250
 #: What trains, of whatever body.
 NAME_OF = {"embeddings": "embeddings alone", "all": "fully trained"}
 #: How far random and fully trained models stand to the left and right of their body's place.
@@ -32,17 +32,23 @@ def plot(table: pl.DataFrame) -> go.Figure:
     n_rows = -(-len(tasks) // N_COLUMNS)
     titles = [rung_title(table.filter(pl.col("task") == task)) for task in tasks]
     figure = make_subplots(
-        n_rows, N_COLUMNS, subplot_titles=titles, horizontal_spacing=0.07, vertical_spacing=0.32 / n_rows
+        n_rows, N_COLUMNS, subplot_titles=titles, horizontal_spacing=0.07, vertical_spacing=0.36 / n_rows
     )
-    bodies = [label for label in TOLD if label in set(table["body"])]
+    bodies = [name for name in TOLD if name in set(table["kind"])]
     for index, task in enumerate(tasks):
         place = {"row": index // N_COLUMNS + 1, "col": index % N_COLUMNS + 1}
         _add_panel(figure, table.filter(pl.col("task") == task), bodies, place, first=index == 0)
     axes(figure).update_yaxes(range=[-0.03, 1.06], tickformat=".0%", dtick=0.25)
-    names = [TOLD[label] for label in bodies]
-    figure.update_xaxes(tickvals=list(range(len(bodies))), ticktext=names, range=[-0.5, len(bodies) - 0.5])
+    names = [TOLD[name].replace(" ", "<br>", 1) for name in bodies]
+    figure.update_xaxes(
+        tickangle=0,
+        tickfont_size=10,
+        tickvals=list(range(len(bodies))),
+        ticktext=names,
+        range=[-0.5, len(bodies) - 0.5],
+    )
     style.finish_with(figure, "Other bodies", budgets(table), width=1100, height=PANEL_HEIGHT * n_rows)
-    return figure.update_layout(margin_b=80, legend={"orientation": "h", "x": 0, "y": -0.16 / n_rows, "yanchor": "top"})
+    return figure.update_layout(margin_b=80, legend={"orientation": "h", "x": 0, "y": -0.24 / n_rows, "yanchor": "top"})
 
 
 def _add_panel(figure: go.Figure, table: pl.DataFrame, bodies: list[str], place: dict[str, Any], first: bool) -> None:
@@ -52,10 +58,10 @@ def _add_panel(figure: go.Figure, table: pl.DataFrame, bodies: list[str], place:
         look = {"name": name, "legendgroup": name, **place}
         marker = {"color": colour, "size": 8, "opacity": 0.65}
         middles = {body: number + side * SHIFT for number, body in enumerate(bodies)}
-        points = [(middles[body], value) for body, value in of_kind.select("body", "accuracy").iter_rows()]
+        points = [(middles[body], value) for body, value in of_kind.select("kind", "accuracy").iter_rows()]
         x, y = zip(*points, strict=True) if points else ((), ())
         figure.add_scatter(x=x, y=y, mode="markers", marker=marker, showlegend=first, **look)
-        for body, median in of_kind.group_by("body").agg(pl.col("accuracy").fill_null(0).median()).iter_rows():
+        for body, median in of_kind.group_by("kind").agg(pl.col("accuracy").fill_null(0).median()).iter_rows():
             ends = [middles[body] - HALF_LINE, middles[body] + HALF_LINE]
             line = {"color": colour, "width": 2.5}
             figure.add_scatter(x=ends, y=[median] * 2, mode="lines", line=line, showlegend=False, **look)
@@ -69,11 +75,12 @@ FIGURE = Figure(
     name="figure_bodies",
     title="Other bodies",
     caption=(
-        "Two layers of other kinds in the place of the transformer's: attention without softmax, retention, an LSTM, "
-        "Mamba and S4D. Of all, either the embeddings train alone in a frozen random body, or everything does, with "
-        "one budget for all bodies of a task (an LSTM that trains has its own rate). Points are seeds, lines their "
-        "medians; dotted: guessing and the best simple heuristic; thin: 99 %. Mamba, S4D and LSTM have no positional "
-        "embedding, and models of one width differ in how many parameters they have."
+        "Two layers of other kinds in the place of the transformer's: queries and keys that start with a standard "
+        "deviation of 1/sqrt(d<sub>model</sub>), attention without softmax, retention, an LSTM, Mamba and S4D. Of all, "
+        "either the embeddings train alone in a frozen random body, or everything does, with one budget for all bodies "
+        "of a task (an LSTM that trains has its own rate). Points are seeds, lines their medians; dotted: guessing and "
+        "the best simple heuristic; thin: 99 %. Mamba, S4D and LSTM have no positional embedding, and models of one "
+        "width differ in how many parameters they have."
     ),
     experiment="bodies",
     compute=runs_table,
@@ -81,4 +88,5 @@ FIGURE = Figure(
     rows=("task",),
     n_bodies=3,
     hyper_parameters=("learning_rate",),
+    more_columns={"kind": lambda spec: kind_of(spec.model)},
 )

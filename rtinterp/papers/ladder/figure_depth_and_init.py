@@ -21,7 +21,7 @@ from rtinterp.training.run import Run
 
 #: Test sequences whose tokens are followed through the layers.
 N_ROWS = 256
-PANEL_HEIGHT = 210
+PANEL_HEIGHT, LEAST_WIDTH = 210, 620
 COLOUR_OF = dict(zip(INITIAL_VALUES, COLOURS, strict=False))
 
 
@@ -67,7 +67,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
     figure.update_yaxes(tickformat=".0%", row=1)
     figure.update_yaxes(title_text="accuracy", row=1, col=1)
     figure.update_yaxes(title_text="cosine of tokens, untrained", row=2, col=1)
-    width = 120 + 245 * len(tasks)
+    width = max(LEAST_WIDTH, 120 + 245 * len(tasks))
     style.finish_with(figure, "Depth and initial values", budgets(table), width=width, height=2 * PANEL_HEIGHT)
     return figure.update_layout(margin_b=100, legend={"orientation": "h", "x": 0, "y": -0.14, "yanchor": "top"})
 

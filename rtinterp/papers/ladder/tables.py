@@ -13,6 +13,7 @@ from rtinterp.figures.accuracies import columns_of
 from rtinterp.figures.figure import SPEC_COLUMNS
 from rtinterp.models.build import hooked_model
 from rtinterp.papers.ladder.bisection import bracket
+from rtinterp.papers.ladder.bodies import kind_of
 from rtinterp.papers.ladder.rungs import DIALS, value_of
 from rtinterp.store.failures import Failure
 from rtinterp.tasks import KHopInduction, Task
@@ -22,7 +23,7 @@ from rtinterp.training.spec import RunSpec
 #: The accuracy that a task counts as solved from.
 BAR = 0.99
 #: What one least width is of; a budget has no effect on which models are compared.
-SEARCH = ["task", "dial", "value", "body", "n_layers", "trainable"]
+SEARCH = ["task", "dial", "value", "kind", "n_layers", "trainable"]
 
 
 def runs_table(runs: Sequence[Run]) -> pl.DataFrame:
@@ -50,6 +51,7 @@ def spec_row(spec: RunSpec, device: str, accuracy: float | None, test_accuracy: 
         **{name: read(spec) for name, read in SPEC_COLUMNS.items()},
         "device": device,
         "learning_rate": spec.training.learning_rate,
+        "kind": kind_of(spec.model),
         "dial": DIALS[spec.task.name].name,
         "value": value_of(spec.task),
         "accuracy": accuracy,
@@ -91,7 +93,7 @@ def suffices(runs: pl.DataFrame) -> dict[int, bool]:
 
 
 def threshold_table(runs: pl.DataFrame, widths: Sequence[int]) -> pl.DataFrame:
-    """Make one row per task, dial value, body and what trains: the least width whose median reaches the bar.
+    """Make one row per task, dial value, kind of body and what trains: the least width whose median reaches the bar.
 
     Args:
         runs: as ``runs_table`` makes them.
