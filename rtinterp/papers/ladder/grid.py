@@ -14,12 +14,13 @@ RANDOM_AND_TRAINED: tuple[Trainable, ...] = ("embeddings", "all")
 
 
 def least_widths(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
-    """List random and fully trained transformers of all widths, of which ``rtinterp ladder`` trains some."""
+    """List random and fully trained transformers of the widths among which the least is looked for."""
     return [
         run
-        for rung in scale.rungs(scale.places)
-        for trainable in RANDOM_AND_TRAINED
-        for width in scale.widths
+        for course in scale.courses
+        for rung in scale.rungs((course.place,))
+        for trainable, widths in zip(RANDOM_AND_TRAINED, (course.random, course.trained), strict=True)
+        for width in widths
         for run in rung.runs(transformer(width, 2), trainable, range(n_seeds))
     ]
 

@@ -13,12 +13,25 @@ Place = tuple[str, int, dict[str, str]]
 
 
 @dataclasses.dataclass(frozen=True)
+class Course:
+    """The widths of which a rung of the map has models.
+
+    Attributes:
+        random: of models whose embeddings alone train.
+        trained: of fully trained ones.
+    """
+
+    place: Place
+    random: tuple[int, ...]
+    trained: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Scale:
     """All that the experiments need to become lists of runs.
 
     Attributes:
-        places: the rungs of the map.
-        widths: among which the least is looked for, ascending.
+        courses: the rungs of the map.
         of_bodies: the rungs that bodies are compared on.
         body_width: their width.
         of_depth: the rungs that depths are compared on.
@@ -27,8 +40,7 @@ class Scale:
         longer: so many times the steps of the rungs are trained.
     """
 
-    places: tuple[Place, ...]
-    widths: tuple[int, ...]
+    courses: tuple[Course, ...]
     of_bodies: tuple[Place, ...]
     body_width: int
     of_depth: tuple[Place, ...]
@@ -47,23 +59,21 @@ class Scale:
             yield dataclasses.replace(rung, **longer)
 
 
-def _places(task: str, further: bool, **fields: str) -> tuple[Place, ...]:
-    """All rungs of a task, from easy to hard."""
-    dial = dial_of(task)
-    return tuple((task, value, fields) for value in (*dial.values, *(dial.further if further else ())))
+def _whole_map() -> Iterator[Place]:
+    """All rungs of all tasks, each from easy to hard."""
+    for task, dial in DIALS.items():
+        switches: tuple[dict[str, str], ...] = (
+            tuple({"group": group} for group in _GROUPS) if task == _OF_GROUPS else ({},)
+        )
+        for fields, value in itertools.product(switches, (*dial.values, *dial.further)):
+            yield task, value, fields
+    yield from _PARITY
 
 
-def _map(further: bool) -> tuple[Place, ...]:
-    return (
-        *itertools.chain.from_iterable(_places(task, further) for task in DIALS if task != "group_word_problem"),
-        *_PARITY,
-        *itertools.chain.from_iterable(_places("group_word_problem", further, group=group) for group in _GROUPS),
-    )
-
-
+_OF_GROUPS, _GROUPS = "group_word_problem", ("Z60", "A4xZ5", "A5")
 #: Parity of shorter sequences would have too few.
-_PARITY: tuple[Place, ...] = tuple(("group_word_problem", length, {"group": "Z2"}) for length in (12, 16))
-_GROUPS = ("Z60", "A4xZ5", "A5")
+_PARITY: tuple[Place, ...] = tuple((_OF_GROUPS, length, {"group": "Z2"}) for length in (12, 16))
+_WIDTHS = (16, 32, 64, 128, 256, 512, 1024)
 #: Their sizes and budgets are those of which other experiments have runs.
 _OF_FOUR: tuple[Place, ...] = (
     ("decimal_addition", 2, {}),
@@ -71,10 +81,9 @@ _OF_FOUR: tuple[Place, ...] = (
     ("needle_in_a_haystack", 4, {}),
     ("modular_addition", 79, {}),
 )
-#: For two cores.
+#: For two cores: courses are the widths that bisection trained.
 QUICK = Scale(
-    places=_map(further=False),
-    widths=(16, 32, 64, 128, 256),
+    courses=(Course(("parenthesis_balancing", 1, {}), random=(16, 32, 128), trained=(8, 16, 128)),),
     of_bodies=(("sorting", 6, {}), _PARITY[0]),
     body_width=64,
     of_depth=_OF_FOUR[:1],
@@ -82,8 +91,7 @@ QUICK = Scale(
     depth_width=64,
 )
 SHORT = Scale(
-    places=_map(further=True),
-    widths=(16, 32, 64, 128, 256, 512, 1024),
+    courses=tuple(Course(place, _WIDTHS, _WIDTHS) for place in _whole_map()),
     of_bodies=(*QUICK.of_bodies, *_OF_FOUR, ("k_hop_induction", 1, {})),
     body_width=256,
     of_depth=_OF_FOUR,
