@@ -79,7 +79,7 @@ def scores_of_other_values(task: NeedleInAHaystack, model: HookedModel) -> dict[
         is_other = is_value[one.batch_index, : patterns.shape[-1]].clone()
         is_other[torch.arange(len(is_other)), one.own_value_pos] = False
         weights = patterns[:, one.batch_index, :, one.query_pos]  # [occurrence layer head key_pos]
-        scores[role] = (weights * is_other[:, None, None]).sum(-1).mean(0)
+        scores[role] = (weights * is_other[:, None, None].to(weights.device)).sum(-1).mean(0)
     return scores
 
 
