@@ -103,19 +103,20 @@ def plot(table: pl.DataFrame) -> go.Figure:
         add_circle(figure, panel, shows_scale=row == column == 1, row=row, col=column)
     axes(figure)
     title = "Figure 3: modular addition, the token embedding in its principal components"
-    text = f"{style.subtitle(table)}<br>{_circuit_line(table)}"
+    text = f"{style.subtitle(table)}<br>{_circuit_lines(table)}"
     style.finish_with(figure, title, text, width=1080, height=340 * len(seeds))
     return figure.update_layout(margin_r=90)
 
 
-def _circuit_line(table: pl.DataFrame) -> str:
+def _circuit_lines(table: pl.DataFrame) -> str:
     """What each measure is, seed by seed, and to which of the two circuits it is nearer."""
     runs = table.unique("seed", maintain_order=True).sort("seed")
-    ours = "; ".join(f"{measure.replace('_', ' ')} {_values(runs, measure)}" for measure in published.CIRCUIT_MEASURES)
+    ours = [f"{measure.replace('_', ' ')} {_values(runs, measure)}" for measure in published.CIRCUIT_MEASURES]
     nearer = [_nearer_circuit(run) for run in runs.iter_rows(named=True)]
     counted = ", ".join(f"{nearer.count(circuit)} of {len(nearer)} {circuit}-like" for circuit in dict.fromkeys(nearer))
     theirs = [f"a {circuit} {_numbers(values)}" for circuit, values in published.CIRCUITS.items()]
-    return f"{ours}: {counted}<br>{', '.join(theirs)}; the paper prints {_numbers(published.CIRCUIT_MEASURES)}"
+    paper = f"{', '.join(theirs)}; the paper prints {_numbers(published.CIRCUIT_MEASURES)}"
+    return "<br>".join([*ours, f"{counted}: {paper}"])
 
 
 def _values(runs: pl.DataFrame, measure: str) -> str:
