@@ -138,9 +138,9 @@ def _short(n_steps: int, batch_size: int, **fields: Any) -> TrainSpec:
 #: - decimal addition: 100.00 % from step 500 on, in 8 minutes.
 #: - parentheses: 94.2 % at step 600; all that is wrong is shorter than 7 symbols, or longer than 30.
 #:
-#: Those of fully trained models, of LSTMs and of all other tasks are not searched: in as many steps, fully trained models of
-#: width 1024 are far from converged on needle, decimal addition and parentheses. Fully trained modular addition
-#: goes over its training pairs 133 times, about as often as it takes at the quick scale.
+#: Those of fully trained models, of LSTMs and of all other tasks are not searched: in as many steps, fully trained
+#: models of width 1024 are far from converged on needle, decimal addition and parentheses. Fully trained modular
+#: addition goes over its training pairs 133 times, about as often as it takes at the quick scale.
 SHORT = _paper_sizes(
     algorithmic=(
         _random_measured(
