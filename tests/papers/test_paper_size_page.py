@@ -63,6 +63,16 @@ def test_accuracies_of_random_transformers(page: str) -> None:
     ) in page
 
 
+def test_the_readme_has_the_medians() -> None:
+    readme = re.sub(r"\s+", " ", (SHIPPED.parent / "README.md").read_text(encoding="utf-8"))
+    wide = shipped("table1_accuracy", body="transformer", d_model=1024, trainable="embeddings")
+    medians = {name: f"{100 * wide.filter(task=task)['test_accuracy'].median():.1f} %" for name, task in TASKS.items()}
+    assert (
+        f"have {medians['needle in a haystack']} on needle in a haystack, {medians['decimal addition']} on decimal "
+        f"addition, {medians['modular addition']} on modular addition and {medians['parentheses']} on parentheses"
+    ) in readme
+
+
 def by_length(table: pl.DataFrame, low: int, high: int) -> pl.Series:
     """Accuracy of every seed on the strings of some lengths."""
     rows = table.filter(pl.col("length").is_between(low, high))
