@@ -43,7 +43,15 @@ Each kind of analysis is a module:
 Nothing here plots, or reads or writes files, and only ``warm_start`` trains models.
 """
 
-from rtinterp.analysis.ablations import MeanAblation, Node, ResampleAblation, mean_ablation, node_writes, nodes_of
+from rtinterp.analysis.ablations import (
+    GivenAblation,
+    MeanAblation,
+    Node,
+    ResampleAblation,
+    mean_ablation,
+    node_writes,
+    nodes_of,
+)
 from rtinterp.analysis.alignment import (
     PairsAtSite,
     interchange_accuracies,
@@ -156,6 +164,7 @@ from rtinterp.analysis.warm_start import accuracies_from, step_of
 __all__ = [
     "Continuation",
     "Estimate",
+    "GivenAblation",
     "Interval",
     "Intervention",
     "MeanAblation",

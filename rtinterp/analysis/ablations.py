@@ -1,9 +1,9 @@
 """Ablations: what stands in the place of what a head or an MLP writes to the residual stream.
 
 The nodes of a transformer are its heads and MLPs. What an ablated node writes is replaced, position by position, by the
-mean over positions of the same role (``MeanAblation``) or by what it writes on another sequence (``ResampleAblation``).
-How much a node seems to matter hinges on this choice, so state it beside every number. A mean over positions that hold
-different things is a vector that the model never sees: take it by role.
+mean over positions of the same role (``MeanAblation``), by what it writes on another sequence (``ResampleAblation``),
+or by what is given (``GivenAblation``). How much a node seems to matter hinges on this choice, so state it beside every
+number. A mean over positions that hold different things is a vector that the model never sees: take it by role.
 """
 
 from __future__ import annotations
@@ -82,6 +82,29 @@ class ResampleAblation:
                 f"of the batch, of at least {tokens.shape[1]} positions"
             )
         return node_writes(model, sources)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GivenAblation:
+    """What is given for every node and position: zero, what is drawn by role, or anything else.
+
+    Attributes:
+        values: of the sequences of the batch.
+    """
+
+    values: Float[Tensor, "node batch pos d_model"]
+
+    def writes(
+        self, model: HookedModel, tokens: Int64[Tensor, "batch pos"], rows: slice
+    ) -> Float[Tensor, "node batch pos d_model"]:
+        values = self.values[:, rows, : tokens.shape[1]]
+        n_nodes = len(nodes_of(model))
+        if values.shape[:3] != (n_nodes, *tokens.shape):
+            raise ValueError(
+                f"the values have shape {list(self.values.shape)}; this ablation needs them for each of {n_nodes} "
+                f"nodes, every sequence of the batch, and at least {tokens.shape[1]} positions"
+            )
+        return values
 
 
 def nodes_of(model: HookedModel) -> tuple[Node, ...]:

@@ -8,6 +8,8 @@ import torch
 
 from rtinterp.analysis import accuracy, cross_entropy
 from rtinterp.analysis.ablations import (
+    Ablation,
+    GivenAblation,
     Node,
     ResampleAblation,
     mean_ablation,
@@ -65,12 +67,19 @@ def by_hand(model: HookedModel, subset: int, writes: torch.Tensor) -> list[Inter
     return interventions
 
 
-@pytest.mark.parametrize("kind", ["mean", "resample"])
+@pytest.mark.parametrize("kind", ["mean", "resample", "given"])
 @pytest.mark.parametrize("measure", [is_right, nats, margins])
 def test_every_subset_has_the_value_that_hooks_give_it(
     sharp_model: HookedModel, batch: Batch, others: torch.Tensor, kind: str, measure: object
 ) -> None:
-    ablation = mean_ablation(sharp_model, [others], roles, N_ROLES) if kind == "mean" else ResampleAblation(others)
+    ablation: Ablation = ResampleAblation(others)
+    if kind != "resample":
+        ablation = mean_ablation(sharp_model, [others], roles, N_ROLES)
+    if kind == "given":
+        drawn = torch.randn(
+            10, *batch.tokens.shape, sharp_model.cfg.d_model, generator=torch.Generator().manual_seed(3)
+        )
+        ablation = GivenAblation(drawn)
     values = subset_values(sharp_model, batch, ablation, measure)  # pyright: ignore[reportArgumentType]
     assert len(values) == 1024
     writes = ablation.writes(sharp_model, batch.tokens, slice(None))
@@ -152,5 +161,7 @@ def test_what_has_no_circuits_is_refused(sharp_model: HookedModel, batch: Batch,
         subset_values(sharp_model, unscored, ResampleAblation(others))
     with pytest.raises(ValueError, match="a resample ablation needs one for every sequence"):
         subset_values(sharp_model, batch, ResampleAblation(others[:3]))
+    with pytest.raises(ValueError, match="this ablation needs them for each of 10 nodes"):
+        subset_values(sharp_model, batch, GivenAblation(torch.zeros(10, 3, N_POS, sharp_model.cfg.d_model)))
     with pytest.raises(ValueError, match="batches is empty"):
         mean_ablation(sharp_model, [], roles, N_ROLES)

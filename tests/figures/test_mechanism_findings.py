@@ -132,12 +132,34 @@ def test_warm_starts() -> None:
 
 def test_rank_dial() -> None:
     shipped, said = table("figure_rank_dial"), finding("What is used is not what is needed")
-    assert shipped["seed"].n_unique() == 3
-    assert shipped["task"].n_unique() == 1
-    assert least_sufficient_rank(shipped, "all embeddings") == 4
-    at = {
-        rank: shipped.filter((pl.col("restricted") == "all embeddings") & (pl.col("rank") == rank)) for rank in (2, 4)
-    }
-    assert f"of rank 4 reaches {percents(at[4])} (3 seeds), of rank 2 {percents(at[2])};" in said
-    (k95,) = shipped["k95_embedding"].drop_nulls().unique()
-    assert f"it takes {k95} principal directions to keep 95 %" in said
+    caption = FIGURES_BY_NAME["figure_rank_dial"].caption
+    n_seeds = shipped.group_by("task", "restricted", "rank").agg(pl.col("seed").n_unique())["seed"]
+    assert set(n_seeds) == {3}
+    of_task = {name: shipped.filter(pl.col("task").str.starts_with(name)) for name in ("Dec", "Par", "Mod", "Nee")}
+
+    def at(task: str, rank: int, restricted: str = "all embeddings") -> str:
+        return percents(of_task[task].filter(restricted=restricted, rank=rank))
+
+    def k95(task: str) -> list[int]:
+        return of_task[task]["k95_embedding"].drop_nulls().unique().sort().to_list()
+
+    least = {task: least_sufficient_rank(rows, "all embeddings") for task, rows in of_task.items()}
+    assert least == {"Dec": 4, "Par": 2, "Mod": None, "Nee": None}
+    assert f"of rank 4 reaches {at('Dec', 4)}, of rank 2 {at('Dec', 2)};" in said
+    assert f"it takes {k95('Dec')[0]} principal directions to keep 95 %" in said
+    assert len(k95("Dec")) == 1
+    assert f"Parentheses reach {at('Par', 2)} with rank 2" in said
+    assert f"it takes {k95('Par')[0]} to {k95('Par')[-1]} directions, and {at('Par', 1)} with rank 1" in said
+    alone = [at("Dec", 2, name) for name in ("W_U", "W_E", "W_pos")]
+    assert "it leaves decimal addition {}, where W_E leaves {} and W_pos {}.".format(*alone) in said
+    given = [at("Dec", 64, f"all embeddings, {name}") for name in ("random directions", "directions read most")]
+    assert "in 64 random ones decimal addition reaches {}, in the 64 that the body reads most {}".format(*given) in said
+    assert f"reads least {at('Dec', 64, 'all embeddings, directions read least')}." in said
+    assert "{} at 4, {} at 8 and {} at 16".format(*(at("Mod", rank) for rank in (4, 8, 16))) in said
+    needle = of_task["Nee"].filter(pl.col("rank").is_in([8, 16]))
+    assert f"at ranks 8 and 16 stays at {percents(needle)}, below its best heuristic" in said
+    assert (needle["accuracy"] < needle["heuristic_accuracy"]).all()
+    assert f"only 4 (2) to use, these do what unrestricted training spreads over {k95('Dec')[0]}" in caption
+    enough = 0.95 * 0.99
+    in_given = of_task["Dec"].filter(pl.col("rank") == 64)["accuracy"]
+    assert in_given.median() < enough  # pyright: ignore[reportOperatorIssue]

@@ -178,13 +178,16 @@ FIGURE = Figure(
     caption=(
         "Claim tested: embeddings need as many dimensions as the principal directions that suffice to keep what they "
         "learnt without restriction. Embeddings of random transformers are trained as products of rank r, all of them "
-        "or one alone, or in the span of r random directions that they share; all else is as without (dashed). A "
+        "or one alone, or in the span of r given directions that they share: random ones, or those that the body reads "
+        "most or least; all else is as without (dashed). A "
         "matrix that could be of no larger rank stays as it is. In the titles, k95: the least number of "
         "principal directions of the unrestricted embedding that keeps 95 % of the accuracy above chance; r*: the "
         "least rank trained, of all embeddings, that reaches as much (medians). Every dot is a body; lines "
         "join medians. The budget is that of unrestricted training, so a rank that fails here may only be slow. "
-        "Found on decimal addition: no, fewer suffice; trained where there are only 4 to use, 4 do what unrestricted "
-        "training spreads over 13."
+        "Found: on decimal addition and parentheses no, fewer suffice; trained where there are only 4 (2) to use, "
+        "these do what unrestricted training spreads over 13 (6 to 14), and it is the unembedding that needs them. In "
+        "directions that training cannot choose, 64 are not enough for decimal addition, whether the body reads them "
+        "or not. On modular addition and needle no rank that was trained is enough in this budget."
     ),
     experiment="rank_dial",
     compute=compute,

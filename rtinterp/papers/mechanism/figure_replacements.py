@@ -8,19 +8,24 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 import polars as pl
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from plotly.subplots import make_subplots
 from torch import Tensor
 
 from rtinterp.analysis import (
+    Continuation,
     Intervention,
-    activations_at,
-    intervene,
+    accuracy,
+    activations_at_sites,
     is_right,
     margins,
+    means_by_role,
     nats,
     nodes_of,
+    optimal_constants,
     positions_that_feed,
+    replace,
+    replace_by_role,
     replacements,
     residual_sites,
 )
@@ -42,6 +47,9 @@ if TYPE_CHECKING:
 
 #: Draws what is resampled, the same of every run of a task.
 RESAMPLE_SEED = 0
+#: What is learnt of nodes: constants by role, from the first of the batches of training sequences that means are of.
+OPTIMAL, N_EVALUATIONS = "optimal", 15
+HEADS, MLP = "attn.hook_z", "hook_mlp_out"
 EMBEDDING, AFTER_FIRST = "embedding", "after layer 0"
 #: Pixels of a row of a panel, and of what a row of panels has beside them.
 ROW_HEIGHT, PANEL_HEIGHT = 17, 120
@@ -54,8 +62,9 @@ def compute(runs: Sequence[Run]) -> pl.DataFrame:
 
     An item is a node, a head or an MLP, replaced at all positions; or a role, at a site of the residual stream
     (``embedding`` or ``after layer 0``), replaced at the positions that have it;
-    roles that no prediction depends on are left out. Zero, the mean over training
-    sequences' positions of the same role, or what is drawn from these for each position, stands in its place.
+    roles that no prediction depends on are left out. Zero, the mean over training sequences' positions of the same
+    role, or what is drawn from these for each position, stands in its place; in that of a node also ``optimal``, the
+    constants by role that training sequences' loss is least with, as far as a short search finds them.
     ``intact`` is the accuracy without. Accuracies are in [0, 1], ``cross_entropy`` in nats, ``logit_difference`` is the
     mean of the right logit less the largest wrong one.
     """
@@ -63,53 +72,53 @@ def compute(runs: Sequence[Run]) -> pl.DataFrame:
 
 
 def _of_run(run: Run) -> pl.DataFrame:
-    task, model = task_of(run, CausalTask), run.model
-    pool, batch = torch.cat([one.tokens for one in training_batches(run)]), some_test_sequences(task)
-    intact = _measures(model, batch)["accuracy"]
-    rows = [
-        {"site": site, "item": item, "replacement": name, **_measures(model, batch, change)}
-        for site, item, name, change in _changes(model, task, pool, batch)
-    ]
-    extra = {"intact": intact, "n_test_rows": len(batch), **floor_columns(task)}
+    task, model, batch = task_of(run, CausalTask), run.model, some_test_sequences(run.spec.task)
+    rows = []
+    with torch.no_grad():
+        for rest, site, item, name, change in _changes(model, task, training_batches(run), batch):
+            rows.append({"site": site, "item": item, "replacement": name, **_measures(rest, change)})
+    extra = {"intact": accuracy(model, batch), "n_test_rows": len(batch), **floor_columns(task)}
     return pl.DataFrame(rows).with_columns(**{name: pl.lit(value) for name, value in extra.items()})
 
 
 def _changes(
-    model: HookedModel, task: CausalTask, pool: Int64[Tensor, "n n_pos"], batch: Batch
-) -> Iterator[tuple[str, str, str, Intervention]]:
-    """Every item and replacement: where, what, by what, and the intervention that does it."""
-    roles, pool_roles, n_roles = task.roles(batch.tokens), task.roles(pool), len(task.role_names)
+    model: HookedModel, task: CausalTask, training: Sequence[Batch], batch: Batch
+) -> Iterator[tuple[Continuation, str, str, str, Intervention]]:
+    """Every item and replacement: the model from there on, where, what, by what, and the intervention that does it."""
+    pool, n_roles = torch.cat([one.tokens for one in training]), len(task.role_names)
+    roles, pool_roles = task.roles(batch.tokens), task.roles(pool)
     that_feed = roles[positions_that_feed(batch.scored)].unique().tolist()
+    nodes, sites = nodes_of(model), residual_sites(model)
+    points = {f"blocks.{node.layer}.{HEADS if node.head is not None else MLP}": node.layer for node in nodes}
+    ready = activations_at_sites(model, pool, [*points, sites[0], sites[2]])
 
-    def instead(point: str) -> Iterator[tuple[str, Float[Tensor, ...]]]:
+    def instead(rest: Continuation) -> Iterator[tuple[str, Float[Tensor, ...]]]:
         generator = torch.Generator().manual_seed(RESAMPLE_SEED)
-        return replacements(activations_at(model, pool, point), pool_roles, roles, n_roles, generator)
+        for name, values in replacements(ready[rest.site], pool_roles, roles, n_roles, generator):
+            yield name, values[:, : rest.activations.shape[1]]
 
-    for layer in range(model.cfg.n_layers):
-        for point in (f"blocks.{layer}.attn.hook_z", f"blocks.{layer}.hook_mlp_out"):
-            nodes = [
-                node for node in nodes_of(model) if node.layer == layer and (node.head is None) == ("mlp" in point)
-            ]
-            for name, values in instead(point):
-                for node in nodes:
-                    heads = None if node.head is None else (node.head,)
-                    yield f"layer {layer}", str(node), name, _put(point, values, None, heads)
-    sites = residual_sites(model)
+    for point, layer in points.items():
+        rest, learnt_on = Continuation(model, batch, point), Continuation(model, training[0], point)
+        means = means_by_role(ready[point], pool_roles, n_roles)
+        of_point = [node for node in nodes if node.layer == layer and (node.head is None) == point.endswith(MLP)]
+        by_node = {node: None if node.head is None else (node.head,) for node in of_point}
+        for name, values in instead(rest):
+            for node, heads in by_node.items():
+                yield rest, f"layer {layer}", str(node), name, replace(point, values, heads=heads)
+        for node, heads in by_node.items():
+            constants = optimal_constants(learnt_on, task.roles, means, heads=heads, n_evaluations=N_EVALUATIONS)
+            change = replace_by_role(point, constants, task.roles, heads=heads)
+            yield rest, f"layer {layer}", str(node), OPTIMAL, change
     for site, point in ((EMBEDDING, sites[0]), (AFTER_FIRST, sites[2])):
-        for name, values in instead(point):
+        rest = Continuation(model, batch, point)
+        for name, values in instead(rest):
             for role in that_feed:
-                yield site, task.role_names[role], name, _put(point, values, roles == role, None)
+                where = (roles == role)[:, : values.shape[1]]
+                yield rest, site, task.role_names[role], name, replace(point, values, where)
 
 
-def _put(point: str, values: Tensor, where: Tensor | None, heads: tuple[int, ...] | None) -> Intervention:
-    return Intervention(point, lambda *_: values, where, heads)
-
-
-@torch.no_grad()
-def _measures(model: HookedModel, batch: Batch, *changes: Intervention) -> dict[str, float]:
-    with intervene(model, *changes):
-        logits = model(batch.tokens)[batch.scored]
-    expected = batch.scored_targets
+def _measures(rest: Continuation, change: Intervention) -> dict[str, float]:
+    logits, expected = rest.logits(change), rest.expected
     return {
         "accuracy": is_right(logits, expected).double().mean().item(),
         "cross_entropy": nats(logits, expected).double().mean().item(),
@@ -175,10 +184,11 @@ def _heatmap(panel: pl.DataFrame) -> go.Heatmap:
     names.sort(key=_place)
     left = panel.group_by("name", "replacement").agg(pl.col("accuracy").median())
     values = dict(zip(zip(left["name"], left["replacement"], strict=True), left["accuracy"], strict=True))
-    z = [[values[name, replacement] for replacement in REPLACEMENTS] for name in names]
-    text: list[list[Any]] = [[f"{100 * value:.0f}" for value in row] for row in z]
+    shown = [*REPLACEMENTS, *([OPTIMAL] if OPTIMAL in set(left["replacement"]) else [])]
+    z = [[values.get((name, replacement)) for replacement in shown] for name in names]
+    text: list[list[Any]] = [["" if value is None else f"{100 * value:.0f}" for value in row] for row in z]
     return go.Heatmap(
-        x=list(REPLACEMENTS), y=names, z=z, text=text, texttemplate="%{text}", coloraxis="coloraxis",
+        x=shown, y=names, z=z, text=text, texttemplate="%{text}", coloraxis="coloraxis",
         textfont={"size": 10},
     )  # fmt: skip
 

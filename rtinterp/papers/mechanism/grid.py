@@ -65,7 +65,6 @@ DIALS: tuple[tuple[type[Task], tuple[str, ...], Restrict, tuple[int, ...]], ...]
     (ParenthesisBalancing, (UNEMBEDDING,), low_rank, (1,)),
     (NeedleInAHaystack, EMBEDDINGS, low_rank, (16,)),
     (ModularAddition, EMBEDDINGS, low_rank, (16,)),
-    (ModularAddition, EMBEDDINGS, random_directions, (64,)),
 )
 
 
