@@ -18,9 +18,10 @@ SUBTITLE_LINE_HEIGHT = 19
 TITLE_SIZE, TITLE_BASELINE = 17, 28
 FOOT_HEIGHT = 60
 TABLE_HEADER_HEIGHT = 46
-#: Of a row: for each line of its tallest cell, and around them.
+#: Of a row: for each line of its tallest cell, and around them; the lines that the lowest row has room for.
 TABLE_LINE_HEIGHT = 16
 TABLE_CELL_PADDING = 16
+TABLE_LEAST_LINES = 2
 TABLE_LAST_LINE_HEIGHT = 3
 
 BODY_NAMES = {"transformer": "", "linearised transformer": "linearised", "lstm": "LSTM", "rnn": "RNN"}
@@ -114,13 +115,12 @@ def rgba(colour: str, alpha: float) -> str:
 
 
 def table_figure(header: list[str], rows: list[list[str]], widths: list[float]) -> go.Figure:
-    """Draw a table whose rows are as high as its tallest cell; ``small`` makes the second and third lines of a cell.
+    """Draw a table whose rows are as high as their tallest cells; ``small`` makes the second and third lines of a cell.
 
     Args:
         widths: relative widths of the columns.
     """
     columns = [list(column) for column in zip(*rows, strict=True)]
-    n_lines = max(cell.count("<br>") + 1 for row in rows for cell in row)
     return go.Figure(
         go.Table(
             columnwidth=widths,
@@ -133,7 +133,8 @@ def table_figure(header: list[str], rows: list[list[str]], widths: list[float]) 
             cells={
                 "values": columns,
                 "align": "left",
-                "height": TABLE_CELL_PADDING + TABLE_LINE_HEIGHT * max(2, n_lines),
+                # Of the lowest row: plotly lets the others grow.
+                "height": _row_height(TABLE_LEAST_LINES),
                 "fill_color": "white",
                 "line_color": GRID,
             },
@@ -141,15 +142,27 @@ def table_figure(header: list[str], rows: list[list[str]], widths: list[float]) 
     )
 
 
-def finish_table(figure: go.Figure, title: str, table: pl.DataFrame, *, width: int, n_rows: int) -> go.Figure:
+def finish_table(
+    figure: go.Figure, title: str, table: pl.DataFrame, *, width: int, n_wrapped_lines: int = 0
+) -> go.Figure:
     """Do what ``finish`` does, at the height of the table's rows."""
-    return finish_table_with(figure, title, subtitle(table), width=width, n_rows=n_rows)
+    return finish_table_with(figure, title, subtitle(table), width=width, n_wrapped_lines=n_wrapped_lines)
 
 
-def finish_table_with(figure: go.Figure, title: str, text: str, *, width: int, n_rows: int) -> go.Figure:
-    """Do what ``finish_with`` does, at the height of the table's rows."""
-    height = TABLE_HEADER_HEIGHT + figure.to_dict()["data"][0]["cells"]["height"] * n_rows + TABLE_LAST_LINE_HEIGHT
+def finish_table_with(figure: go.Figure, title: str, text: str, *, width: int, n_wrapped_lines: int = 0) -> go.Figure:
+    """Do what ``finish_with`` does, at the height of the table's rows.
+
+    Args:
+        n_wrapped_lines: what to leave room for below the lines that the cells have: those that plotly wraps.
+    """
+    columns = figure.to_dict()["data"][0]["cells"]["values"]
+    heights = [_row_height(max(cell.count("<br>") + 1 for cell in row)) for row in zip(*columns, strict=True)]
+    height = TABLE_HEADER_HEIGHT + sum(heights) + TABLE_LINE_HEIGHT * n_wrapped_lines + TABLE_LAST_LINE_HEIGHT
     return finish_with(figure, title, text, width=width, height=height).update_layout(margin_l=24, margin_r=24)
+
+
+def _row_height(n_lines: int) -> int:
+    return TABLE_CELL_PADDING + TABLE_LINE_HEIGHT * max(TABLE_LEAST_LINES, n_lines)
 
 
 def small(text: str) -> str:

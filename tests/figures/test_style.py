@@ -13,11 +13,20 @@ from rtinterp.tasks import DecimalAddition, NeedleInAHaystack
 FONT_SIZE, LINE_SPACING, CELL_PADDING = 12, 1.3, 8
 
 
-@pytest.mark.parametrize("n_lines", [2, 3, 5, 8])
-def test_rows_are_as_high_as_plotly_draws_their_tallest_cell(n_lines):
-    figure = style.table_figure(["a", "b"], [["<br>".join(["text"] * n_lines), "text"], ["text", "text"]], [1, 1])
-    # A lower row would grow when it is drawn, and push the last line of the table out of the picture.
-    assert figure.data[0].cells.height >= FONT_SIZE * LINE_SPACING * n_lines + 2 * CELL_PADDING
+def drawn_height(*n_lines):
+    """Of the table's rows alone, with that many lines in their tallest cells."""
+    rows = [["<br>".join(["text"] * n), "text"] for n in n_lines]
+    layout = style.finish_table_with(style.table_figure(["a", "b"], rows, [1, 1]), "T", "t", width=400).layout
+    drawn = layout.height - layout.margin.t - layout.margin.b
+    return drawn - style.TABLE_HEADER_HEIGHT - style.TABLE_LAST_LINE_HEIGHT
+
+
+@pytest.mark.parametrize("n_lines", [(2, 2), (3, 1), (5, 2, 8)])
+def test_tables_are_as_high_as_plotly_draws_the_tallest_cell_of_each_row(n_lines):
+    as_drawn = sum(max(FONT_SIZE * LINE_SPACING * n + 2 * CELL_PADDING, drawn_height(1)) for n in n_lines)
+    # What lacks would push the last line of the table out of the picture.
+    assert as_drawn <= drawn_height(*n_lines) <= as_drawn + max(n_lines) * FONT_SIZE
+    assert drawn_height(1, 8) < drawn_height(8, 8), "no row is higher for another's sake"
 
 
 def test_pictures_leave_room_above_their_titles(tmp_path):

@@ -28,6 +28,8 @@ from rtinterp.training.run import Run
 if TYPE_CHECKING:
     from rtinterp.models.hooked_model import HookedModel
 
+#: Lines of the table for what is too long for its cell.
+N_WRAPPED_LINES = 2
 #: By name: the claim in this reading, and what is measured.
 READINGS = {
     "learnt": (
@@ -104,7 +106,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
         rows.append([claim, measured, _numbers(before), *after])
     figure = style.table_figure(header, rows, [3, 3.2, 1.2, *(1.6 for _ in budgets)])
     return style.finish_table(
-        figure, "What the abstract claims, reading by reading", table, width=1180, n_rows=len(rows) + 2
+        figure, "What the abstract claims, reading by reading", table, width=1180, n_wrapped_lines=N_WRAPPED_LINES
     )
 
 

@@ -70,7 +70,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
         "median over seeds; below it minimum to maximum, and k50<br>of PCA and those read most to within 1/16; of the "
         "others, which are measured at powers of four, the first that suffices"
     )
-    return style.finish_table_with(figure, "How many directions suffice", text, width=1160, n_rows=len(rows))
+    return style.finish_table_with(figure, "How many directions suffice", text, width=1160)
 
 
 def _row(of_site: pl.DataFrame, bases: list[str]) -> list[str]:

@@ -40,7 +40,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
         f"{style.subtitle(table)}<br>median over seeds, minimum to maximum below; overlap: mean squared cosine of the "
         "principal angles<br>random directions: median over draws, as many as the smaller k95; [ ]: most of all draws"
     )
-    return style.finish_table_with(figure, "Variance against use", text, width=1160, n_rows=len(rows))
+    return style.finish_table_with(figure, "Variance against use", text, width=1160)
 
 
 def _row(of_site: pl.DataFrame) -> list[str]:

@@ -52,7 +52,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
         rows.append([f"{kind} model", f"{table[f'{kind}_entropy'][0]:.3f}", "", *[""] * len(published.LANGUAGE)])
     header = [*HEADER, *(f"<i>the paper:</i><br>{corpus}" for corpus in published.LANGUAGE)]
     figure = style.table_figure(header, rows, [1.4, 1.2, 1.0, 1.2, 1.2])
-    return style.finish_table(figure, "Language, by what trains", table, width=900, n_rows=len(rows))
+    return style.finish_table(figure, "Language, by what trains", table, width=900)
 
 
 FIGURE = Figure(

@@ -68,7 +68,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
     figure = style.table_figure(header, rows, [1.6, *[1.0] * len(tasks)])
     bars = "; ".join(f"{style.task_title(task)} from {enough(of_task):.1%} on" for task, of_task in tasks.items())
     subtitle = f"{style.subtitle(table)}<br>{SMALLEST}: suffices ({bars}, in every seed), and no part of it does"
-    return style.finish_table_with(figure, TITLE, subtitle, width=900, n_rows=len(rows))
+    return style.finish_table_with(figure, TITLE, subtitle, width=900)
 
 
 TITLE = "Which sets of parts suffice: test accuracy, %"

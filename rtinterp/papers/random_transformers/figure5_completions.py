@@ -111,7 +111,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
     figure = style.table_figure(header, rows, list(COLUMN_WIDTHS))
     sampling = f"temperature {first['temperature'][0]:g}, the {first['top_k'][0]} likeliest tokens"
     title = f"Figure 5: completions of seed {first['seed'][0]} ({sampling})"
-    return style.finish_table(figure, title, table, width=1080, n_rows=len(rows))
+    return style.finish_table(figure, title, table, width=1080)
 
 
 def _wrapped(text: str, n_characters: int) -> str:

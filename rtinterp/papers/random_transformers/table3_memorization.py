@@ -69,7 +69,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
     chance = " or ".join(f"{share:.1%}" for share in table["chance"].unique().sort())
     title = f"Table 3: memorization (guessing recalls {chance})"
     subtitle = f"{style.subtitle(table)}<br>paper: what it reports for 512 keys, width 128 and its own budget"
-    return style.finish_table_with(figure, title, subtitle, width=1120, n_rows=len(rows))
+    return style.finish_table_with(figure, title, subtitle, width=1120)
 
 
 def _row(runs: pl.DataFrame) -> list[str]:

@@ -86,7 +86,7 @@ def plot(table: pl.DataFrame, number: int) -> go.Figure:
     figure = style.table_figure(header, rows, [2.0, *[1.0] * (len(header) - 1)])
     title = f"Table {number}: residual variance in {k} directions, %"
     text = f"{style.subtitle(table)}<br>{before_note(table)}<br>{MARKS_NOTE}"
-    return style.finish_table_with(figure, title, text, width=1080, n_rows=len(rows))
+    return style.finish_table_with(figure, title, text, width=1080)
 
 
 def _label(task: str, trainable: str, group: pl.DataFrame) -> str:

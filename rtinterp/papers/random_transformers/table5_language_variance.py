@@ -26,7 +26,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
     figure = style.table_figure(["model", *sites], rows, [1.9, *[1.0] * len(sites)])
     title = f"Table 5: residual variance of language models in {k} directions, %"
     text = "<br>".join([style.subtitle(table), before_note(table), success_note(table)])
-    return style.finish_table_with(figure, title, text, width=880, n_rows=len(rows))
+    return style.finish_table_with(figure, title, text, width=880)
 
 
 def _row(table: pl.DataFrame, kind: str, k: int) -> list[str]:

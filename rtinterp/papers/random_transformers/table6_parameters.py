@@ -82,7 +82,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
     figure = style.table_figure(HEADER, rows, [2.1, 0.8, 1.1, 1.1, 1.2, 1.1, 1.3, 1.2, 1.2])
     title = "Table 6: parameters at the paper's sizes"
     text = "counted from the sizes of the official code; nothing is trained"
-    return style.finish_table_with(figure, title, text, width=1080, n_rows=len(rows))
+    return style.finish_table_with(figure, title, text, width=1080)
 
 
 def _row(counts: dict[str, Any]) -> list[str]:
