@@ -124,6 +124,14 @@ class KHopInduction(DistinctRowsTask, KHopCausalModel):
         """
         return dict(_floors(self))
 
+    def defined_floors(self) -> dict[int, float]:
+        """The best guess from hops, position and character where hops lead somewhere, by the number of hops.
+
+        It is fitted on the sequences that ``floors`` are fitted on, and an accuracy of test rows. Numbers of hops that
+        lead nowhere in one of them are left out.
+        """
+        return dict(_defined_floors(self))
+
 
 @functools.cache
 def _floors(task: KHopInduction) -> dict[str, float]:
@@ -136,6 +144,27 @@ def _floors(task: KHopInduction) -> dict[str, float]:
         "always undefined": floors.accuracy(nowhere[batch.scored], batch.scored_targets),
         "hops, position and character": floors.best_guess_accuracy(trained, tested),
     }
+
+
+@functools.cache
+def _defined_floors(task: KHopInduction) -> dict[int, float]:
+    trained, tested = task._training_sample(), task.test_set()
+    found = {}
+    for n_hops in range(task.max_hops + 1):
+        pairs = [_defined(task, batch, n_hops) for batch in (trained, tested)]
+        if all(len(answers) for _, answers in pairs):
+            found[n_hops] = floors.best_guess_accuracy(pairs[0], pairs[1])
+    return found
+
+
+def _defined(
+    task: KHopInduction, batch: Batch, n_hops: int
+) -> tuple[Int64[Tensor, " prediction"], Int64[Tensor, " prediction"]]:
+    """What ``_contexts`` gives, of the predictions whose answer is a character that so many hops lead to."""
+    contexts, answers = _contexts(task, batch)
+    has_hops = (batch.tokens[:, :1] == n_hops).expand_as(batch.tokens).flatten()
+    chosen = has_hops & (answers < task.undefined_token)
+    return contexts[chosen], answers[chosen]
 
 
 def _contexts(task: KHopInduction, batch: Batch) -> tuple[Int64[Tensor, " prediction"], Int64[Tensor, " prediction"]]:

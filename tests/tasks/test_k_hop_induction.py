@@ -109,6 +109,29 @@ def test_floors_on_the_very_test_rows(task: KHopInduction) -> None:
     assert task.floors() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("n_hops", range(3))
+def test_floors_where_hops_lead_somewhere(n_hops: int) -> None:
+    task = KHopInduction(max_hops=2, alphabet=3, length=12)
+    seen: dict[tuple[int, int], Counter[int]] = defaultdict(Counter)
+    trained = task.sample(20_000, torch.Generator().manual_seed(12345)).tokens.tolist()
+    for row in trained:
+        for place, (token, answer) in enumerate(zip(row, answers(task, row), strict=True)):
+            seen[place, token][answer] += row[0] == n_hops and answer < task.undefined_token
+    right = []
+    for row in task.test_set().tokens.tolist():
+        for place, (token, answer) in enumerate(zip(row, answers(task, row), strict=True)):
+            if row[0] == n_hops and answer < task.undefined_token:
+                counts = seen[place, token]
+                right.append(answer == min(counts, key=lambda one: (-counts[one], one)))
+    assert task.defined_floors()[n_hops] == pytest.approx(sum(right) / len(right))
+
+
+def test_of_no_hop_the_character_itself_is_the_best_guess() -> None:
+    assert PUBLISHED.defined_floors()[0] == 1
+    short = KHopInduction(max_hops=5, alphabet=4, length=8)
+    assert set(short.defined_floors()) == set(range(6)), "five hops lead somewhere from the last position alone"
+
+
 def test_floors_of_the_published_size() -> None:
     expected = {"chance": 0.25, "always undefined": 0.257, "hops, position and character": 0.495}
     assert PUBLISHED.floors() == pytest.approx(expected, abs=0.005)
