@@ -34,7 +34,8 @@ class Part(NamedTuple):
         described: what that is, in a smaller line.
         column: the share of them that are right; null where a task has none.
         n_rows: the column that has the number of independent rows.
-        floor: what guessing earns, in [0, 1], if that is known.
+        floor: what guessing, or another heuristic, earns, in [0, 1], if that is known.
+        floor_name: the heuristic's name.
     """
 
     title: str
@@ -42,6 +43,7 @@ class Part(NamedTuple):
     column: str
     n_rows: str
     floor: float | None = None
+    floor_name: str = CHANCE
 
 
 def accuracies(runs: Sequence[Run]) -> pl.DataFrame:
@@ -96,7 +98,7 @@ def accuracy_table(
     widths = [TASK_COLUMN, *[MODEL_COLUMN] * len(columns), FLOOR_COLUMN]
     figure = style.table_figure(["task", *columns, "guessing,<br>best heuristic"], rows, widths)
     subtitle = "<br>".join(filter(None, [style.subtitle(table), certainty.note(table), note]))
-    return style.finish_table_with(figure, title, subtitle, width=TABLE_WIDTH, n_rows=len(rows))
+    return style.finish_table_with(figure, title, subtitle, width=TABLE_WIDTH)
 
 
 def task_row(table: pl.DataFrame, columns: Mapping[str, pl.Expr], said: Said | None) -> list[str]:
@@ -116,9 +118,9 @@ def part_row(table: pl.DataFrame, columns: Mapping[str, pl.Expr], part: Part) ->
         runs = table.filter(rows, pl.col(part.column).is_not_null())
         interval = certainty.interval_of(runs, part.column, part.n_rows)
         is_low = part.floor is not None and interval is not None and interval.low <= part.floor
-        mark = certainty.NOT_ABOVE_GUESSING if is_low else ""
-        cells.append(certainty.cell(runs, part.column, part.n_rows, mark))
-    floor = "" if part.floor is None else f"{part.floor * 100:.1f}" + style.small(CHANCE)
+        mark = certainty.NOT_ABOVE_GUESSING if part.floor_name == CHANCE else certainty.NOT_ABOVE_HEURISTIC
+        cells.append(certainty.cell(runs, part.column, part.n_rows, mark if is_low else ""))
+    floor = "" if part.floor is None else f"{part.floor * 100:.1f}" + style.small(part.floor_name)
     return [f"{style.task_title(table['task'][0])}, {part.title}{style.small(part.described)}", *cells, floor]
 
 

@@ -1,4 +1,4 @@
-"""Figures of random attention: what is measured of short trainings, and of cases with known answers."""
+"""Figures of random attention: what is measured of short trainings."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ import torch
 from corpus_references import made_up_corpus
 
 from rtinterp import train
-from rtinterp.analysis import Node, accuracy
+from rtinterp.analysis import accuracy
 from rtinterp.figures.paper import NoCorpusError
 from rtinterp.models.parameters import GROUPS
 from rtinterp.models.regimes import parse
 from rtinterp.models.transformer.spec import ModelSpec
-from rtinterp.papers.random_attention import PAPER, TO_COME
+from rtinterp.papers.random_attention import PAPER
 from rtinterp.papers.random_attention.budgets import Budget, LanguageBudget, Scale
 from rtinterp.papers.random_attention.grid import lattice_sets
-from rtinterp.papers.random_attention.pair_effects import bits, circuit_columns, pair_effects, part_of
 from rtinterp.papers.random_attention.regimes import REGIMES, Size, regime_of
 from rtinterp.papers.random_attention.table_lattice import enough, parts_of, smallest, sufficient
-from rtinterp.papers.random_attention.textbook_heads import Pair, frozen_unchanged, has_pair, pair_of
+from rtinterp.papers.random_attention.textbook_heads import frozen_unchanged
 from rtinterp.tasks import (
     DecimalAddition,
     KHopInduction,
@@ -51,9 +50,7 @@ TINY = Scale(
     language=LanguageBudget(300, 16, SIZE, TRAINING),
 )
 CORPUS = made_up_corpus()
-FIGURES = {**PAPER.figures, **TO_COME}
-NODES = tuple(Node(layer, head) for layer in range(2) for head in (0, 1, 2, 3, None))
-PAIR = Pair(Node(0, 2), Node(1, 1))
+FIGURES = PAPER.figures
 
 
 @pytest.fixture(scope="module")
@@ -182,58 +179,7 @@ def test_depth_follows_the_initial_model(tables: dict[str, pl.DataFrame], runs: 
     assert row["test_accuracy"].to_list() == [run.test_accuracy]
 
 
-def scores(previous: dict[Node, float], retrieval: dict[Node, float]) -> pl.DataFrame:
-    heads = [node for node in NODES if node.head is not None]
-    return pl.DataFrame(
-        {
-            "layer": [node.layer for node in heads],
-            "head": [node.head for node in heads],
-            "prev_score": [previous.get(node, 0.1) for node in heads],
-            "retr_score": [retrieval.get(node, 0.1) for node in heads],
-        }
-    )
-
-
-def test_the_pair_is_looked_for_in_its_own_layers() -> None:
-    planted = scores({PAIR.previous: 0.6, Node(1, 3): 0.9}, {PAIR.retrieval: 0.5, Node(0, 0): 0.8})
-    assert pair_of(planted) == PAIR
-    assert has_pair(planted)
-    assert not has_pair(scores({Node(1, 3): 0.9}, {PAIR.retrieval: 0.9})), "of layer 1 only"
-    assert not has_pair(scores({PAIR.previous: 0.9}, {PAIR.retrieval: 0.4})), "not above the threshold"
-
-
-def test_effects_of_a_planted_pair() -> None:
-    """The answer needs both heads and the MLP of layer 1; without any it is a tenth."""
-    needed = bits(NODES, *PAIR, Node(1, None))
-    subsets = torch.arange(2 ** len(NODES))
-    values = torch.where((subsets & needed) == needed, 1.0, 0.1).double()
-    effects = pair_effects(values, NODES, PAIR)
-    assert effects == pytest.approx(
-        {
-            "intact": 1.0,
-            "none": 0.1,
-            "mlps_alone": 0.1,
-            "pair_alone": 0.1,
-            "pair_and_mlps": 1.0,
-            "others_and_mlps_median": 0.1,
-            "others_and_mlps_max": 0.1,
-            "without_pair": 0.1,
-            "without_others_min": 1.0,
-            "without_others_median": 1.0,
-            "without_others_max": 1.0,
-        }
-    )
-    circuits = circuit_columns(values, NODES, PAIR, floor=0.1)
-    assert circuits == {"n_minimal": 1, "n_with_pair": 1, "smallest": 3, "first_circuit": "L0H2 + L1H1 + L1 MLP"}
-    other = circuit_columns(values, NODES, Pair(Node(0, 0), PAIR.retrieval), floor=0.1)
-    assert (other["n_minimal"], other["n_with_pair"]) == (1, 0)
-    assert circuit_columns(torch.full((1024,), 0.1).double(), NODES, PAIR, floor=0.1)["n_minimal"] is None
-
-
-def test_every_node_has_a_part(tables: dict[str, pl.DataFrame]) -> None:
-    assert [part_of(node, PAIR) for node in (PAIR.previous, PAIR.retrieval, Node(0, 0), Node(1, None))] == [
-        "previous-token head", "retrieval head", "other heads of layer 0", "MLP of layer 1",
-    ]  # fmt: skip
+def test_shapley_values_of_all_nodes_share_what_is_earned(tables: dict[str, pl.DataFrame]) -> None:
     table = tables["figure_retrieval_circuits"]
     of_run = table.group_by("regime", "seed", "ablation").agg(
         pl.col("shapley").sum(), pl.col("intact").first(), pl.col("none").first(), pl.len()

@@ -1,42 +1,10 @@
-"""What figures/random_attention/README.md and analyses/README.md say is what the shipped tables hold."""
+"""What figures/random_attention/README.md says of retrieval, and analyses/README.md of speed, is in shipped tables."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import polars as pl
 import pytest
-
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "figures" / "random_attention"
-NUMBER = r"(-?[\d.]+)"
-
-
-def page(path: Path) -> str:
-    return " ".join(path.read_text(encoding="utf-8").split())
-
-
-def said(pattern: str, path: Path = FOLDER / "README.md") -> list[float]:
-    """The numbers in the one place of the page that reads so; # stands for a number."""
-    (found,) = re.findall(re.escape(pattern).replace(r"\#", NUMBER), page(path))
-    return [float(number.rstrip(".")) for number in ([found] if isinstance(found, str) else found)]
-
-
-def table(name: str) -> pl.DataFrame:
-    return pl.read_csv(FOLDER / "data" / f"{name}.csv", infer_schema_length=None)
-
-
-def ends(runs: pl.DataFrame, column: str, factor: float = 100.0) -> list[float]:
-    """The smallest and the largest of three seeds."""
-    assert runs["seed"].n_unique() == 3
-    values = [factor * value for value in runs[column].to_list()]
-    return [min(values), max(values)]
-
-
-def of(task: str, regime: str, column: str = "test_accuracy", factor: float = 100.0) -> list[float]:
-    runs = table("table_regimes").filter(pl.col("task").str.starts_with(task), pl.col("regime") == regime)
-    return ends(runs, column, factor)
+from random_attention_page import ROOT, near, of, said, table
 
 
 def test_what_training_less_saves() -> None:
@@ -58,11 +26,6 @@ def test_what_training_less_saves() -> None:
     assert told("place of attention # to #,") == pytest.approx(ratios(plain, "static attention"), abs=0.006)
     assert told("a random transformer # to #.") == pytest.approx(ratios(plain, "random transformer"), abs=0.006)
     assert told("MixiT takes # to # of full") == pytest.approx(ratios("gated", "MixiT, code"), abs=0.006)
-
-
-def near(expected: list[float]) -> object:
-    """Up to what is written of a percentage."""
-    return pytest.approx(expected, abs=0.0501)
 
 
 def test_retrieval() -> None:
@@ -129,58 +92,3 @@ def test_circuits() -> None:
     for regime in (*both, "random transformer"):
         counts += [of_regime[regime]["n_with_pair"].sum(), of_regime[regime]["n_minimal"].sum()]
     assert said("have both heads: # of #, # of # and # of #.") == counts
-
-
-def test_other_tasks() -> None:
-    for words, task, regime in (
-        ("decimal addition is at # to # % with frozen", "DecimalAddition", "frozen QK"),
-        ("parentheses at # to # % (fully", "ParenthesisBalancing", "frozen QK"),
-        ("(fully trained # to # and", "DecimalAddition", "standard"),
-        ("and # to # %); MixiT", "ParenthesisBalancing", "standard"),
-        ("MixiT is at # to # and", "DecimalAddition", "MixiT, code"),
-        ("and # to # %, the random", "ParenthesisBalancing", "MixiT, code"),
-        ("the random transformer at # to # and", "DecimalAddition", "random transformer"),
-        ("and # to # %. Full training", "ParenthesisBalancing", "random transformer"),
-    ):
-        assert said(words) == near(of(task, regime)), words
-
-
-def test_depth() -> None:
-    runs = table("figure_depth")
-
-    def accuracies(regime: str, n_layers: int) -> list[float]:
-        return ends(runs.filter(pl.col("regime") == regime, pl.col("n_layers") == n_layers), "test_accuracy")
-
-    random = "random transformer"
-    assert said("with depth here: # to # % with 2 layers, # to # % with 4 and # to # % with 8") == near(
-        [*accuracies(random, 2), *accuracies(random, 4), *accuracies(random, 8)]
-    )
-    depths = [accuracies("MixiT, code", n_layers) for n_layers in (2, 4, 8)]
-    assert said("MixiT is at # to #, # to # and # to # %, frozen") == near([end for one in depths for end in one])
-    assert {end for n_layers in (2, 4, 8) for end in accuracies("frozen QK", n_layers)} == {100.0}
-
-    def cosines(regime: str) -> list[float]:
-        last = runs.filter(pl.col("regime") == regime, pl.col("n_layers") == 8, pl.col("layer") == 8)
-        return ends(last, "cosine", 1.0)
-
-    told = said("after 8 layers is # to # in the random transformer and # to # in MixiT")
-    assert told == pytest.approx([*cosines(random), *cosines("MixiT, code")], abs=0.00501)
-
-
-def test_memorization_modular_addition_and_hops() -> None:
-    bits = [
-        end
-        for regime in ("standard", "frozen QK", "frozen MLP", "MixiT, code", "random transformer")
-        for end in of("Memorization", regime, "bits_per_parameter", 1.0)
-    ]
-    words = "fully trained # to #, frozen queries and keys # to #, frozen MLPs # to #, MixiT # to #, random"
-    found = said(f"{words} transformer # to #;")
-    assert found == pytest.approx(bits, abs=0.00501)
-    memorized = table("table_regimes").filter(pl.col("task").str.starts_with("Memorization"))
-    assert max(memorized["test_accuracy"].to_list()) < 0.305
-    modular = [*of("ModularAddition", "standard"), *of("ModularAddition", "frozen QK")]
-    assert said("**Modular addition**: # to # % and, with frozen queries and keys, # to # %;") == near(modular)
-    others = [*of("ModularAddition", "MixiT, code"), *of("ModularAddition", "random transformer")]
-    assert said("MixiT # to # %, the random transformer of this width # to # %.") == near(others)
-    hops = [end for name in ("standard", "frozen MLP", "MixiT, text") for end in of("KHop", name, "defined_accuracy")]
-    assert said("fully trained # to # %, frozen MLPs # to # %, MixiT (text) # to # %.") == near(hops)

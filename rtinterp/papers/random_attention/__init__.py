@@ -27,15 +27,15 @@ from rtinterp.papers.random_attention.scales import SCALES
 
 _MODULES = (
     table_regimes,
+    table_lattice,
+    figure_hops,
     figure_retrieval_heads,
     figure_retrieval_patterns,
     figure_retrieval_circuits,
     figure_depth,
+    table_language,
 )
 FIGURES = {module.FIGURE.name: module.FIGURE for module in _MODULES}
-#: Their runs are not trained at any scale yet, so nothing of them ships and ``rtinterp figures`` leaves them out. Move
-#: them to the others with the tables.
-TO_COME = {module.FIGURE.name: module.FIGURE for module in (table_lattice, figure_hops, table_language)}
 
 PAPER = Paper(
     name="random_attention",

@@ -19,9 +19,10 @@ from rtinterp.training.run import Run
 
 
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
-    """Make one row per run and number of hops: the columns of ``accuracy_by_hops``, and what guessing earns.
+    """Make one row per run and number of hops: the columns of ``accuracy_by_hops``, and two floors of it.
 
-    ``chance`` is one in as many as there are characters.
+    ``chance`` is one in as many as there are characters, ``best_guess`` what is earned by who knows hops, position and
+    character alone; null where so many hops lead nowhere.
     """
     return pl.concat(with_run_columns(run, _by_hops(run)) for run in runs)
 
@@ -29,7 +30,11 @@ def compute(runs: Sequence[Run]) -> pl.DataFrame:
 def _by_hops(run: Run) -> pl.DataFrame:
     task = task_of(run, KHopInduction)
     table = hops_table(run, task)
-    return table.with_columns(regime=pl.lit(regime_of(run.spec)), chance=pl.lit(1 / task.alphabet))
+    return table.with_columns(
+        regime=pl.lit(regime_of(run.spec)),
+        chance=pl.lit(1 / task.alphabet),
+        best_guess=pl.col("hops").replace_strict(task.defined_floors(), default=None, return_dtype=pl.Float64),
+    )
 
 
 def hops_table(run: Run, task: KHopInduction) -> pl.DataFrame:
@@ -46,6 +51,10 @@ def plot(table: pl.DataFrame) -> go.Figure:
         if len(runs):
             add_curve(figure, runs, "hops", "defined_accuracy", name=name, colour=colour)
     add_floor(figure, table["chance"][0], "any<br>character")
+    floors = table.unique("hops").sort("hops")
+    line = {"color": style.FLOOR_COLOUR, "dash": "dot"}
+    x, y = floors["hops"].to_list(), floors["best_guess"].to_list()
+    figure.add_scatter(x=x, y=y, mode="lines", line=line, name="hops, position and character alone")
     axes(figure).update_yaxes(title_text="accuracy where hops lead somewhere", tickformat=".0%", range=[0, 1.03])
     figure.update_xaxes(title_text="hops", dtick=1)
     style.finish(figure, "How many hops a regime follows", table, width=820, height=380)
@@ -57,7 +66,9 @@ FIGURE = Figure(
     title="How many hops a regime follows",
     caption=(
         "k-hop induction: the share of right answers among positions from which k hops lead somewhere, so that who "
-        "always answers “~” gets none. One hop is what an induction head does; no hop is the character itself. "
+        "always answers “~” gets none. One hop is what an induction head does; no hop is the character itself. Dotted: "
+        "guessing, and who answers what training has most often for this number of hops, position and character; that "
+        "earns more, as no character follows an equal one, and two hops often lead back to the same one. "
         "Points are seeds, lines medians."
     ),
     experiment="hops",

@@ -30,18 +30,19 @@ from rtinterp.training.run import Run
 WIDTH = 1340
 #: The relative width of the last column, beside those of ``accuracies``.
 HEURISTIC_COLUMN = 2.2
+#: Columns that only one task has.
+OF_ONE_TASK = ("defined_accuracy", "defined_floor", "bits_per_parameter")
 
 
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
     """Make one row per run: test accuracy in [0, 1], test rows and floors, as ``accuracies`` has them.
 
-    ``defined_accuracy`` is of the positions of k-hop induction from which hops lead somewhere, and
-    ``bits_per_parameter`` of memorization: log2(number of labels) for every pair recalled, over ``n_trainable``
-    parameters. Both are null elsewhere.
+    ``defined_accuracy`` is of the positions of k-hop induction from which hops lead somewhere, ``defined_floor`` the
+    best guess there from hops, position and character, and ``bits_per_parameter`` of memorization: log2(number of
+    labels) for every pair recalled, over ``n_trainable`` parameters. They are null elsewhere.
     """
     more = [{"regime": regime_of(run.spec), "n_trainable": n_trainable(run), **of_task(run)} for run in runs]
-    table = pl.DataFrame(more, schema_overrides={"defined_accuracy": pl.Float64, "bits_per_parameter": pl.Float64})
-    return accuracies(runs).hstack(table)
+    return accuracies(runs).hstack(pl.DataFrame(more, schema_overrides=dict.fromkeys(OF_ONE_TASK, pl.Float64)))
 
 
 def n_trainable(run: Run) -> int:
@@ -52,14 +53,17 @@ def n_trainable(run: Run) -> int:
 def of_task(run: Run) -> dict[str, float | None]:
     """Measure what only one task has."""
     task = run.spec.task
-    defined = bits = None
+    measured: dict[str, float | None] = dict.fromkeys(OF_ONE_TASK)
     if isinstance(task, KHopInduction):
         by_hops = hops_table(run, task).filter(pl.col("n_defined") > 0)
         shares, counts = (by_hops[name].to_numpy() for name in ("defined_accuracy", "n_defined"))
-        defined = float((shares * counts).sum() / counts.sum())
+        floors = [task.defined_floors()[n_hops] for n_hops in by_hops["hops"]]
+        measured["defined_accuracy"] = float((shares * counts).sum() / counts.sum())
+        measured["defined_floor"] = float((floors * counts).sum() / counts.sum())
     if isinstance(task, Memorization):
-        bits = run.test_metric("accuracy") * task.n_keys**2 * math.log2(task.n_keys) / n_trainable(run)
-    return {"defined_accuracy": defined, "bits_per_parameter": bits}
+        recalled = run.test_metric("accuracy") * task.n_keys**2
+        measured["bits_per_parameter"] = recalled * math.log2(task.n_keys) / n_trainable(run)
+    return measured
 
 
 def plot(table: pl.DataFrame) -> go.Figure:
@@ -68,20 +72,25 @@ def plot(table: pl.DataFrame) -> go.Figure:
     for of_one in table.partition_by("task", maintain_order=True):
         rows.append(task_row(of_one, columns, None))
         if of_one["defined_accuracy"].count():
-            part = Part("defined", "where hops lead somewhere", "defined_accuracy", "n_effective_rows")
-            rows.append(part_row(of_one, columns, part))
+            rows.append(part_row(of_one, columns, _where_hops_lead(of_one)))
         if of_one["bits_per_parameter"].count():
             rows.append(_bits_row(of_one, columns))
     rows += [published_row(what, of_regime) for what, of_regime in published.TABLE.items()]
     widths = [TASK_COLUMN, *[MODEL_COLUMN] * len(columns), HEURISTIC_COLUMN]
     figure = style.table_figure(["task", *columns, "guessing,<br>best heuristic"], rows, widths)
     subtitle = "<br>".join([style.subtitle(table), certainty.note(table)])
-    return style.finish_table_with(figure, TITLE, subtitle, width=WIDTH, n_rows=len(rows))
+    return style.finish_table_with(figure, TITLE, subtitle, width=WIDTH)
 
 
 def header(regime: str) -> str:
     """Break a name of two words."""
     return regime.replace(" ", "<br>", 1)
+
+
+def _where_hops_lead(table: pl.DataFrame) -> Part:
+    floor = table["defined_floor"][0]
+    described = "where hops lead somewhere"
+    return Part("defined", described, "defined_accuracy", "n_effective_rows", floor, table["heuristic"][0])
 
 
 def _bits_row(table: pl.DataFrame, columns: dict[str, pl.Expr]) -> list[str]:
