@@ -57,7 +57,7 @@ def of_task(run: Run) -> dict[str, float | None]:
     if isinstance(task, KHopInduction):
         by_hops = hops_table(run, task).filter(pl.col("n_defined") > 0)
         shares, counts = (by_hops[name].to_numpy() for name in ("defined_accuracy", "n_defined"))
-        floors = [task.defined_floors()[n_hops] for n_hops in by_hops["hops"]]
+        floors = by_hops["hops"].replace_strict(task.defined_floors(), return_dtype=pl.Float64).to_numpy()
         measured["defined_accuracy"] = float((shares * counts).sum() / counts.sum())
         measured["defined_floor"] = float((floors * counts).sum() / counts.sum())
     if isinstance(task, Memorization):
