@@ -36,12 +36,14 @@ def test_retrieval() -> None:
     assert said("training as before, it is # to # %:") == near(of(task, "frozen QK, std 0.02"))
     assert said("MixiT # to # % (as in the released code)") == near(of(task, "MixiT, code"))
     assert said("and # to # % (as in the text)") == near(of(task, "MixiT, text"))
-    assert said("in GPT-2's block # to # %. The most") == near(of(task, "static attention"))
+    assert said("in GPT-2's block # to # %; no") == near(of(task, "static attention"))
     runs = table("table_regimes").filter(pl.col("task").str.starts_with(task))
-    assert said("most frequent value of the context scores # %") == near([100 * runs["heuristic_accuracy"][0]])
+    heuristic = runs["heuristic_accuracy"][0]
+    assert said("no seed is above the # % of the context's most frequent value") == near([100 * heuristic])
+    assert runs.filter(pl.col("body").str.contains("random mixing"))["test_accuracy"].max() < heuristic
     for regime in ("standard", "frozen QK"):
         accuracies = sorted(runs.filter(pl.col("regime") == regime)["test_accuracy"].to_list())
-        assert accuracies[0] < runs["heuristic_accuracy"][0]
+        assert accuracies[0] < heuristic
         assert accuracies[1:] == [1.0, 1.0]
 
 
