@@ -6,15 +6,13 @@
 - ``figure_*``: a module for each figure; ``looks``: what they share.
 """
 
-from rtinterp.figures.figure import Figure
 from rtinterp.figures.paper import Paper
 from rtinterp.papers.ladder import figure_bodies, figure_depth_and_init, figure_map
 from rtinterp.papers.ladder.grid import EXPERIMENTS
 from rtinterp.papers.ladder.scales import SCALES
 
-FIGURES: dict[str, Figure] = {}
-#: Their runs are not trained yet, so nothing of them ships. Move them to the others with the tables.
-TO_COME = {module.FIGURE.name: module.FIGURE for module in (figure_map, figure_bodies, figure_depth_and_init)}
+_MODULES = (figure_map, figure_bodies, figure_depth_and_init)
+FIGURES = {module.FIGURE.name: module.FIGURE for module in _MODULES}
 
 PAPER = Paper(
     name="ladder",

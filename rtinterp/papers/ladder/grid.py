@@ -41,8 +41,8 @@ def depths(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
     return [
         run
         for rung in scale.rungs(scale.of_depth)
-        for name in INITIAL_VALUES
         for n_layers in scale.depths
+        for name in INITIAL_VALUES
         for run in rung.runs(transformer(scale.depth_width, n_layers, name), "embeddings", range(n_seeds))
     ]
 

@@ -84,17 +84,17 @@ _OF_FOUR: tuple[Place, ...] = (
 #: For two cores: courses are the widths that bisection trained.
 QUICK = Scale(
     courses=(Course(("parenthesis_balancing", 1, {}), random=(16, 32, 128), trained=(8, 16, 128)),),
-    of_bodies=(("sorting", 6, {}), _PARITY[0]),
+    of_bodies=(("sorting", 6, {}),),
     body_width=64,
-    of_depth=_OF_FOUR[:1],
+    of_depth=(("sorting", 6, {}),),
     depths=(2, 4, 8),
-    depth_width=64,
+    depth_width=32,
 )
 SHORT = Scale(
     courses=tuple(Course(place, _WIDTHS, _WIDTHS) for place in _whole_map()),
-    of_bodies=(*QUICK.of_bodies, *_OF_FOUR, ("k_hop_induction", 1, {})),
+    of_bodies=(*QUICK.of_bodies, _PARITY[0], ("multi_query_recall", 2, {}), *_OF_FOUR, ("k_hop_induction", 1, {})),
     body_width=256,
-    of_depth=_OF_FOUR,
+    of_depth=(*QUICK.of_depth, *_OF_FOUR),
     depths=(2, 4, 8, 16),
     depth_width=256,
     longer=4,
