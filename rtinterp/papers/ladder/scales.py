@@ -83,7 +83,12 @@ _OF_FOUR: tuple[Place, ...] = (
 )
 #: For two cores: courses are the widths that bisection trained.
 QUICK = Scale(
-    courses=(Course(("parenthesis_balancing", 1, {}), random=(16, 32, 128), trained=(8, 16, 128)),),
+    courses=(
+        Course(("parenthesis_balancing", 1, {}), random=(16, 32, 64, 128), trained=(8, 16, 128)),
+        Course(("decimal_addition", 2, {}), random=(32, 64, 128, 256), trained=(32, 64, 128, 256)),
+        Course(("sorting", 6, {}), random=(32, 64), trained=(16, 32, 64)),
+        Course(("sorting", 12, {}), random=(32, 64, 128), trained=(16, 32)),
+    ),
     of_bodies=(("sorting", 6, {}),),
     body_width=64,
     of_depth=(("sorting", 6, {}),),
