@@ -16,6 +16,8 @@ from rtinterp.papers.ladder.looks import rung_name
 FOLDER = Path(__file__).parents[2] / "figures" / "ladder"
 PAGE = (FOLDER / "README.md").read_text(encoding="utf-8")
 
+MODEL = ("task", "kind", "initial_values", "n_layers", "d_model", "trainable")
+
 
 def table(name: str) -> pl.DataFrame:
     return pl.read_csv(FOLDER / "data" / f"{name}.csv", infer_schema_length=None)
@@ -90,25 +92,20 @@ def rows_of_depths() -> list[str]:
     return rows
 
 
-@pytest.mark.parametrize("rows", [rows_of_the_map, rows_of_bodies, rows_of_depths])
-def test_the_tables_of_the_page_are_those_that_ship(rows: Any) -> None:
-    expected = rows()
-    assert [row for row in expected if row not in PAGE.splitlines()] == []
-    kept = [line for line in PAGE.splitlines() if line.startswith("| ")]
-    assert len(kept) == sum(len(one()) + 2 - 1 for one in (rows_of_the_map, rows_of_bodies, rows_of_depths))
+def test_the_tables_of_the_page_are_those_that_ship() -> None:
+    """All rows, and no others: those of former tables would be left over."""
+    expected = [*rows_of_the_map(), *rows_of_bodies(), *rows_of_depths()]
+    written = [line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith(("| ---", "| rung"))]
+    assert written == expected
 
 
-def test_every_row_is_of_three_seeds_on_the_named_device() -> None:
-    for name in ("figure_map", "figure_bodies", "figure_depth_and_init"):
-        shipped = table(name)
-        models = (
-            shipped.group_by("task", "kind", "n_layers", "d_model", "trainable", "initial_values")
-            if ("initial_values" in shipped.columns)
-            else shipped.group_by("task", "kind", "n_layers", "d_model", "trainable")
-        )
-        assert set(models.agg(pl.col("seed").n_unique())["seed"]) == {3}
-        assert set(shipped["device"]) == {"cpu (x86_64)"}
-        assert set(shipped["scale"]) == {"quick"}
+@pytest.mark.parametrize("name", ["figure_map", "figure_bodies", "figure_depth_and_init"])
+def test_every_model_is_of_three_seeds(name: str) -> None:
+    shipped = table(name)
+    model = [column for column in MODEL if column in shipped.columns]
+    assert set(shipped.group_by(model).agg(pl.col("seed").n_unique())["seed"]) == {3}
+    assert set(shipped["device"]) == {"cpu (x86_64)"}
+    assert set(shipped["scale"]) == {"quick"}
 
 
 def said(pattern: str) -> list[float]:
@@ -116,3 +113,62 @@ def said(pattern: str) -> list[float]:
     text = " ".join(PAGE.split())
     (found,) = re.findall(re.escape(pattern).replace(r"\#", r"(-?[\d.]+)"), text)
     return [float(number.rstrip(".")) for number in ([found] if isinstance(found, str) else found)]
+
+
+def width_of(task: str, trainable: str, column: str = "width") -> float:
+    (row,) = (
+        thresholds(table("figure_map"))
+        .filter(pl.col("task").str.starts_with(task), pl.col("trainable") == trainable)
+        .rows(named=True)
+    )
+    return row[column]
+
+
+RUNGS = ("Sorting(length=6", "Sorting(length=12", "ParenthesisBalancing(", "DecimalAddition(")
+
+
+def test_least_widths() -> None:
+    sorts = said("Of 6 numbers W\\* is #, of 12 it is #; fully trained, width #, the narrowest")
+    assert sorts == [width_of(RUNGS[0], "embeddings"), width_of(RUNGS[1], "embeddings"), width_of(RUNGS[0], "all")]
+    assert width_of(RUNGS[0], "all") == width_of(RUNGS[1], "all") == width_of(RUNGS[0], "all", "narrowest")
+    others = said("# beside # for parentheses, # beside # for decimal addition")
+    assert others == [width_of(task, kind) for task in RUNGS[2:] for kind in ("embeddings", "all")]
+    assert "at least four and eight times as much for sorting" in " ".join(PAGE.split())
+    assert [width_of(task, "embeddings") / width_of(task, "all") for task in RUNGS[:2]] == [4, 8]
+    at_half = [width_of(task, "embeddings", "accuracy_below") for task in RUNGS]
+    assert [width_of(task, "embeddings", "below") * 2 for task in RUNGS] == [
+        width_of(task, "embeddings") for task in RUNGS
+    ]
+    assert said("at half of it, the medians are # to # %") == [round(100 * end(at_half), 1) for end in (min, max)]
+    assert said("do at width 16, need # and # at random") == [
+        width_of(task, "embeddings") for task in (RUNGS[0], RUNGS[2])
+    ]
+
+
+def median_at(initial_values: str, n_layers: int) -> float:
+    of_model = table("figure_depth_and_init").filter(
+        pl.col("initial_values") == initial_values, pl.col("n_layers") == n_layers
+    )
+    assert set(of_model["d_model"]) == {32}
+    assert len(of_model) == 3
+    return round(100 * of_model["accuracy"].median(), 1)
+
+
+def test_depth_and_initial_values() -> None:
+    names = ("GPT-2", "wide queries and keys", "no residual scaling")
+    two = said(
+        "initial values lead to # %, wider queries and keys to # %, and no scaling of what writes to the residual "
+        "stream to # %"
+    )
+    assert two == [median_at(name, 2) for name in names]
+    said_of = {
+        "no residual scaling": said("without scaling, 2, 4 and 8 layers have #, # and # %"),
+        "GPT-2": said("the root of twice the layers, they have #, # and # %"),
+        "wide queries and keys": said("with wider queries and keys as well #, # and # %"),
+    }
+    assert said_of == {name: [median_at(name, depth) for depth in (2, 4, 8)] for name in said_of}
+    depths = table("figure_depth_and_init")
+    (most,) = said("after the last layer is at most # before training")
+    assert most == round(depths["cosine"].max(), 2)
+    largest = depths.group_by("initial_values").agg(pl.col("cosine").max()).sort("cosine")
+    assert largest["initial_values"][-1] == "no residual scaling"
