@@ -172,3 +172,25 @@ def test_depth_and_initial_values() -> None:
     assert most == round(depths["cosine"].max(), 2)
     largest = depths.group_by("initial_values").agg(pl.col("cosine").max()).sort("cosine")
     assert largest["initial_values"][-1] == "no residual scaling"
+
+
+def test_other_bodies() -> None:
+    bodies = table("figure_bodies")
+    assert set(bodies["d_model"]) == {64}
+    assert bodies["task"].n_unique() == 1
+    alone = bodies.filter(pl.col("trainable") == "embeddings")
+    medians = {
+        kind: round(100 * share, 1) for kind, share in alone.group_by("kind").agg(pl.col("accuracy").median()).rows()
+    }
+    in_order = ("softmax", "wide_qk", "linear_normalised", "s4d", "linear", "retention", "mamba", "lstm")
+    found = said(
+        "softmax # %, with wider queries and keys # %, normalised linear attention # %, S4D # %, linear attention "
+        "without its norm # %, retention # %, Mamba # % and the LSTM # %, where the best simple heuristic has # %"
+    )
+    assert found == [*(medians[kind] for kind in in_order), round(100 * alone["heuristic_accuracy"][0], 1)]
+    assert said("guessing has # %, the best simple heuristic # %") == [
+        round(100 * alone[f"{kind}_accuracy"][0], 1) for kind in ("floor", "heuristic")
+    ]
+    trained = bodies.filter(pl.col("trainable") == "all").group_by("kind").agg(pl.col("accuracy").median())
+    assert len(trained) == len(medians) == 8
+    assert said("Fully trained, every one of them has a median of # %") == [round(100 * trained["accuracy"].min(), 1)]

@@ -17,7 +17,7 @@ from rtinterp.papers.ladder.looks import budgets, rung_title
 from rtinterp.papers.ladder.tables import BAR, runs_table
 from rtinterp.plot.look import axes
 
-N_COLUMNS = 2
+MOST_COLUMNS, COLUMN_WIDTH = 2, 530
 PANEL_HEIGHT = 250
 #: What trains, of whatever body.
 NAME_OF = {"embeddings": "embeddings alone", "all": "fully trained"}
@@ -29,14 +29,15 @@ HALF_LINE = 0.12
 
 def plot(table: pl.DataFrame) -> go.Figure:
     tasks = table["task"].unique(maintain_order=True).to_list()
-    n_rows = -(-len(tasks) // N_COLUMNS)
+    n_columns = min(MOST_COLUMNS, len(tasks))
+    n_rows = -(-len(tasks) // n_columns)
     titles = [rung_title(table.filter(pl.col("task") == task)) for task in tasks]
     figure = make_subplots(
-        n_rows, N_COLUMNS, subplot_titles=titles, horizontal_spacing=0.07, vertical_spacing=0.36 / n_rows
+        n_rows, n_columns, subplot_titles=titles, horizontal_spacing=0.07, vertical_spacing=0.36 / n_rows
     )
     bodies = [name for name in TOLD if name in set(table["kind"])]
     for index, task in enumerate(tasks):
-        place = {"row": index // N_COLUMNS + 1, "col": index % N_COLUMNS + 1}
+        place = {"row": index // n_columns + 1, "col": index % n_columns + 1}
         _add_panel(figure, table.filter(pl.col("task") == task), bodies, place, first=index == 0)
     axes(figure).update_yaxes(range=[-0.03, 1.06], tickformat=".0%", dtick=0.25)
     names = [TOLD[name].replace(" ", "<br>", 1) for name in bodies]
@@ -47,7 +48,9 @@ def plot(table: pl.DataFrame) -> go.Figure:
         ticktext=names,
         range=[-0.5, len(bodies) - 0.5],
     )
-    style.finish_with(figure, "Other bodies", budgets(table), width=1100, height=PANEL_HEIGHT * n_rows)
+    style.finish_with(
+        figure, "Other bodies", budgets(table), width=120 + COLUMN_WIDTH * n_columns, height=PANEL_HEIGHT * n_rows
+    )
     return figure.update_layout(margin_b=80, legend={"orientation": "h", "x": 0, "y": -0.24 / n_rows, "yanchor": "top"})
 
 
