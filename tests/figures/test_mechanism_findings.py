@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +10,7 @@ import polars as pl
 from rtinterp.papers.mechanism import FIGURES as FIGURES_BY_NAME
 from rtinterp.papers.mechanism.figure_interchange import AFTER_LAST, ANSWER
 from rtinterp.papers.mechanism.figure_rank_dial import least_sufficient_rank
-from rtinterp.papers.mechanism.figure_replacements import AFTER_FIRST, EMBEDDING
+from rtinterp.papers.mechanism.figure_replacements import AFTER_FIRST, EMBEDDING, N_EVALUATIONS
 from rtinterp.papers.mechanism.figure_warm_starts import steps_needed
 
 FIGURES = Path(__file__).parents[2] / "figures"
@@ -91,7 +92,7 @@ def test_replacements() -> None:
     assert "more than {} if it writes zero, or {} if it writes its mean".format(*costs) in said
     assert f"costs up to {costs[2]}." in said
     assert f"{costs[0]} at most" in FIGURES_BY_NAME["figure_replacements"].caption
-    assert f"costs up to {costs[2]}." in FIGURES_BY_NAME["figure_replacements"].caption
+    assert f"costs up to {costs[2]};" in FIGURES_BY_NAME["figure_replacements"].caption
 
     def left(of: pl.DataFrame, site: str, item: str) -> str:
         rows = of.filter(site=site, item=item)["accuracy"]
@@ -102,6 +103,67 @@ def test_replacements() -> None:
     assert f"{left(needle, AFTER_FIRST, 'marker')}, and {left(needle, AFTER_FIRST, 'value')} if it is values" in said
     assert f"first summand {left(modular, EMBEDDING, 'a')} are left at the embedding" in said
     assert f"and {left(modular, AFTER_FIRST, 'a')} after layer 0" in said
+
+
+def test_optimal_constants() -> None:
+    shipped, said = table("figure_replacements"), finding("A mean misleads where a head is needed")
+    random = shipped.filter(pl.col("trainable") == "embeddings", pl.col("item").str.starts_with("L"))
+    modular, decimal, needle = (
+        random.filter(pl.col("task").str.starts_with(name)) for name in ("Modular", "Decimal", "Needle")
+    )
+    of_heads = modular.filter(pl.col("item").str.starts_with("L0H"))
+
+    def losses(rows: pl.DataFrame, replacement: str) -> list[float]:
+        return rows.filter(replacement=replacement)["cross_entropy"].sort().to_list()
+
+    mean, optimal = losses(of_heads, "mean"), losses(of_heads, "optimal")
+    assert len(mean) == len(optimal) == 12
+    guessing = math.log(79)
+    assert f"leaves a loss of {mean[0]:.1f} to {mean[-1]:.1f} nats" in said
+    assert f"worse than guessing ({guessing:.1f})" in said
+    assert mean[0] > guessing
+    assert f"least harm leave {optimal[0]:.1f} to {optimal[-1]:.1f}." in said
+    assert abs(optimal[len(optimal) // 2] - guessing) < 0.5
+    worst = [losses(rows, name)[-1] for rows in (decimal, needle) for name in ("optimal", "mean")]
+    assert "more than {:.1f} nats, where means leave up to {:.1f}.".format(*worst[:2]) in said
+    assert "up to {:.1f} nats, and {:.1f} with means".format(*worst[2:]) in said
+    assert "15 evaluations" in said
+    assert N_EVALUATIONS == 15
+
+
+def test_references() -> None:
+    shipped, said = table("table_references"), finding("What replaces changes numbers")
+    caption = FIGURES_BY_NAME["table_references"].caption
+    assert shipped.group_by("task", "reference").agg(pl.col("seed").n_unique())["seed"].to_list() == [3] * 16
+    means = pl.col("reference").is_in(["mean", "mean by role"])
+    resampled = pl.col("reference") == "resample by role"
+
+    def spread(task: str, column: str, of: pl.Expr) -> str:
+        values = shipped.filter(pl.col("task").str.starts_with(task), of)[column].drop_nulls().sort()
+        return f"{values[0]} to {values[-1]}"
+
+    most = [shipped.filter(of)["k95"].max() for of in (resampled, means)]
+    assert (
+        "at most {} principal directions suffice in any seed and site, where means need up to {}".format(*most) in said
+    )
+    assert "at most {} if the rest is resampled and {} if it is a mean".format(*most) in caption
+    at_embedding = (pl.col("site") == "blocks.0.hook_resid_pre") & (pl.col("reference") == "zero")
+    zero = shipped.filter(at_embedding, pl.col("task").str.contains("Addition"))["k95"]
+    assert f"calls for {zero.min()} or more at the embedding" in said
+    last = pl.col("site") == "blocks.1.hook_resid_post"
+    gone = [spread("Needle", "gone", last & of) for of in (pl.col("reference") == "mean", resampled)]
+    assert "when {} directions are a mean, {} if they are".format(*gone) in said
+    by_role = pl.col("reference") == "mean by role"
+    needle, parentheses, decimal = (
+        [spread(task, "smallest", of) for of in (resampled, by_role)] for task in ("Needle", "Parenthesis", "Decimal")
+    )
+    assert f"have {needle[0]} nodes on needle and {parentheses[0]} on parentheses" in said
+    assert (
+        f"leave {needle[1]} and {parentheses[1]}; on decimal addition {decimal[0]}, where means leave {decimal[1]}"
+        in said
+    )
+    assert f"from {needle[1]} nodes to {needle[0]}, and those of parentheses from {parentheses[1]} to all 10" in caption
+    assert set(shipped["n_disjoint"].drop_nulls()) == {1}
 
 
 def test_warm_starts() -> None:

@@ -17,6 +17,7 @@ from rtinterp.papers.mechanism import (
     figure_transplants,
     figure_warm_starts,
     table_ranks,
+    table_references,
     table_variance_and_use,
 )
 from rtinterp.papers.mechanism.grid import EXPERIMENTS
@@ -29,6 +30,7 @@ MODULES = (
     figure_interchange,
     figure_circuits,
     figure_replacements,
+    table_references,
     figure_rank_dial,
     figure_transplants,
     figure_warm_starts,
