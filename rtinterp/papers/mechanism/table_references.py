@@ -169,7 +169,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
         f"{style.subtitle(table)}<br>numbers of principal directions, and of circuits and nodes: median over seeds, "
         "minimum to maximum below"
     )
-    return style.finish_table_with(figure, FIGURE.title, text, width=1240, n_rows=len(rows))
+    return style.finish_table_with(figure, FIGURE.title, text, width=1240)
 
 
 def _row(of_model: pl.DataFrame, sites: list[str]) -> list[str]:
