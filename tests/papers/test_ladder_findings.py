@@ -131,6 +131,10 @@ def test_least_widths() -> None:
     sorts = said("Of 6 numbers W\\* is #, of 12 it is #; fully trained, width #, the narrowest")
     assert sorts == [width_of(RUNGS[0], "embeddings"), width_of(RUNGS[1], "embeddings"), width_of(RUNGS[0], "all")]
     assert width_of(RUNGS[0], "all") == width_of(RUNGS[1], "all") == width_of(RUNGS[0], "all", "narrowest")
+    enough = said("Width # is enough for 24 numbers as well")
+    assert enough == [width_of("Sorting(length=24", "embeddings")]
+    assert enough == [width_of(RUNGS[1], "embeddings")], "no doubling"
+    assert width_of("Sorting(length=24", "embeddings", "n_widths") == 1
     others = said("# beside # for parentheses, # beside # for decimal addition")
     assert others == [width_of(task, kind) for task in RUNGS[2:] for kind in ("embeddings", "all")]
     assert "at least four and eight times as much for sorting" in " ".join(PAGE.split())

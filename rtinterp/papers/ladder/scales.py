@@ -88,6 +88,7 @@ QUICK = Scale(
         Course(("decimal_addition", 2, {}), random=(32, 64, 128, 256), trained=(32, 64, 128, 256)),
         Course(("sorting", 6, {}), random=(32, 64), trained=(16, 32, 64)),
         Course(("sorting", 12, {}), random=(32, 64, 128), trained=(16, 32)),
+        Course(("sorting", 24, {}), random=(128,), trained=()),
     ),
     of_bodies=(("sorting", 6, {}),),
     body_width=64,
