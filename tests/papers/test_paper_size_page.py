@@ -118,6 +118,19 @@ def test_fully_trained_models_have_not_converged(page: str) -> None:
     assert f"LSTMs, at 5e-3, {of_task(lstm, 'decimal addition')} % on decimal addition (2)" in page
 
 
+def test_quick_models_that_need_more_steps(page: str) -> None:
+    table = pl.read_csv(table_path("table1_accuracy", SHIPPED / "random_transformers"), infer_schema_length=None)
+    quick = table.filter(scale="quick", body="transformer", size="wide")
+    sums = quick.filter(task="ModularAddition(p=79)", trainable="all")["test_accuracy"]
+    assert f"*Fully trained modular addition* has {100 * sums.median():.1f} % ({told(sums)})" in page
+    whole = quick.filter(task="DecimalAddition(n_digits=2, score_first_digit=True)")
+    random, normal = (whole.filter(trainable=which)["test_accuracy"] for which in ("embeddings", "all"))
+    assert (
+        f"{100 * random.median():.1f} % ({told(random)}) by random transformers, {100 * normal.median():.1f} % by "
+        "fully trained ones (table 1)"
+    ) in page
+
+
 def test_clocks(page: str) -> None:
     runs = shipped("figure3_embeddings").unique("seed")
     assert runs.height == 5
