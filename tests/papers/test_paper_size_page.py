@@ -73,6 +73,22 @@ def test_the_readme_has_the_medians() -> None:
     ) in readme
 
 
+def test_seconds_on_a_gpu() -> None:
+    pages = (SHIPPED.parent / "analyses" / "README.md", SHIPPED / "README.md")
+    speed, figures = (re.sub(r"\s+", " ", page.read_text(encoding="utf-8")) for page in pages)
+    runs = shipped("histories", body="transformer", d_model=1024, trainable="embeddings")
+
+    def seconds(task: str, n_stacked: int) -> str:
+        return f"{runs.filter(task=task, n_stacked=n_stacked)['duration_seconds'].unique().item():.0f}"
+
+    needle = seconds(TASKS["needle in a haystack"], 5)
+    whole = seconds(TASKS["decimal addition"].replace("False", "True"), 3)
+    assert f"of width 1024 took {needle} s for 2,400 steps" in speed
+    assert f"with its first digit scored {whole} s for 700" in speed
+    assert f"beside them took {seconds(TASKS['decimal addition'], 5)} s" in speed
+    assert f"an H100 needs {needle} seconds for five seeds" in figures
+
+
 def by_length(table: pl.DataFrame, low: int, high: int) -> pl.Series:
     """Accuracy of every seed on the strings of some lengths."""
     rows = table.filter(pl.col("length").is_between(low, high))

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
 from rtinterp.models.layers import Affine, take_rows
@@ -102,7 +101,7 @@ class Attention:
             return _heads_last(visible.to(v.dtype) @ v, n_models)
         if self.architecture.attention in LINEAR_KINDS:
             return _heads_last(self._linear(q, k, v, scored_positions.view(-1, 1, n_scored, 1), visible), n_models)
-        return _heads_last(_scored(q, k, v, visible), n_models)
+        return _heads_last(_fused(q, k, v, visible), n_models)
 
     def _mixed(
         self,
@@ -171,25 +170,17 @@ def _causal(
     v: Float[Tensor, "sequence head pos d_head"],
 ) -> Float[Tensor, "sequence head pos d_head"]:
     if q.is_cuda or (q.dtype == torch.float32 and q.shape[-2] >= FUSED_FROM_POSITIONS):
-        parts = zip(*(tensor.split(SEQUENCES_PER_KERNEL) for tensor in (q, k, v)), strict=True)
-        return _joined(F.scaled_dot_product_attention(*part, is_causal=True) for part in parts)
+        return _fused(q, k, v, is_causal=True)
     scores = (q @ k.transpose(-1, -2)).float() / math.sqrt(q.shape[-1])
     return (scores.masked_fill(~_lower_triangle(q), -math.inf).softmax(-1)).to(v.dtype) @ v
 
 
-def _scored(
-    q: Float[Tensor, "sequence head scored d_head"],
-    k: Float[Tensor, "sequence head pos d_head"],
-    v: Float[Tensor, "sequence head pos d_head"],
-    visible: Bool[Tensor, "sequence 1 scored pos"],
-) -> Float[Tensor, "sequence head scored d_head"]:
-    parts = zip(*(tensor.split(SEQUENCES_PER_KERNEL) for tensor in (q, k, v, visible)), strict=True)
-    return _joined(F.scaled_dot_product_attention(*part) for part in parts)
-
-
-def _joined(parts: Iterable[Float[Tensor, "sequence head pos d_head"]]) -> Float[Tensor, "sequence head pos d_head"]:
-    """All sequences, copied only if they came in several parts."""
-    first, *others = parts
+def _fused(
+    *inputs: Shaped[Tensor, "sequence _ _ _"], is_causal: bool = False
+) -> Float[Tensor, "sequence head pos d_head"]:
+    """Attention of queries, keys, values and, if it is given, a mask, by as many sequences as a kernel takes."""
+    parts = zip(*(tensor.split(SEQUENCES_PER_KERNEL) for tensor in inputs), strict=True)
+    first, *others = [F.scaled_dot_product_attention(*part, is_causal=is_causal) for part in parts]
     return torch.cat([first, *others]) if others else first
 
 
