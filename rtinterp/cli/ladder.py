@@ -17,6 +17,8 @@ from rtinterp.cli.ladder_options import read_dial, read_settings, read_widths
 from rtinterp.cli.options import run_command
 from rtinterp.cli.sweep import seconds_to_train
 from rtinterp.cli.sweep_plan import cost_cells
+from rtinterp.executors.slurm import SlurmOptions
+from rtinterp.executors.workers import Workers, plan_workers
 from rtinterp.figures.regime_style import regime_name
 from rtinterp.figures.render import write_table
 from rtinterp.papers.ladder.bodies import SOFTMAX, body_of
@@ -48,6 +50,7 @@ def ladder(
     runs: Path = Path("runs"),
     out: Path = Path("results"),
     device: str | None = None,
+    workers: Annotated[int, tyro.conf.arg(metavar="N")] = 1,
 ) -> None:
     """Find the least widths at which a task is solved as it grows harder: fully trained, w*, and at random, W*.
 
@@ -67,6 +70,8 @@ def ladder(
         runs: the run store; finished runs in it are not trained again.
         out: gets the tables, data/ladder_TASK_runs.csv and data/ladder_TASK_widths.csv.
         device: cpu or cuda; cuda where there is one if not given.
+        workers: train in so many processes of this machine, which share its cores or GPUs; several rungs and bodies
+            advance beside each other then. The runs are the same.
     """
     start = time.time()
     if seeds < 1:
@@ -80,17 +85,22 @@ def ladder(
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     deadline = None if minutes is None else start + seconds_to_train(60 * minutes)
-    climb = Climb(RunStore(runs), resolved, deadline, tell)
+    climb = Climb(RunStore(runs), resolved, _planned(workers, resolved), deadline, tell)
     if plan:
         _print_plan(climb, searches, resolved)
         return
     name = "_".join(["ladder", task, *(setting.replace("=", "-") for setting in settings)])
-    for search in searches:
-        climb.climb(search)
-        # After every search: what is cut off has left what it knew.
-        _write(climb, searches, name, out)
+    # After every round: what is cut off has left what it knew.
+    climb.climb(searches, lambda: _write(climb, searches, name, out))
+    _write(climb, searches, name, out)
     _tell_result(climb, searches)
     tell(f"{climb.n_trained} runs trained; store: {runs}; tables: {out}/data/{name}_*.csv")
+
+
+def _planned(n_workers: int, device: torch.device) -> Workers:
+    """This process, or several of this machine."""
+    executor = "local" if n_workers == 1 else "loky"
+    return plan_workers(executor, device, n_workers, None, SlurmOptions(), n_gpus=torch.cuda.device_count())
 
 
 def _searches(
@@ -109,7 +119,7 @@ def _searches(
         raise ValueError("--bodies: name at least one body")
     searches = [
         Search(rung, body, trainable, tried, tuple(range(n_seeds)))
-        for rung, body, trainable in itertools.product(rungs, bodies, REGIMES)
+        for rung, body, trainable in itertools.product(rungs, dict.fromkeys(bodies), REGIMES)
     ]
     # Before any training: what no body or task can be.
     for body, width in itertools.product(bodies, tried):

@@ -7,11 +7,16 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
+from rich.console import Console
 
 from rtinterp.cli import main
 from rtinterp.cli.ladder import told
 from rtinterp.cli.ladder_options import read_dial, read_settings, read_widths
-from rtinterp.papers.ladder.rungs import DIALS
+from rtinterp.executors.sweep import Report, Sweep, train
+from rtinterp.executors.workers import Workers
+from rtinterp.papers.ladder import climbing
+from rtinterp.papers.ladder.rungs import DIALS, value_of
 from rtinterp.store import RunStore
 from rtinterp.training import peak
 from rtinterp.training.spec import TrainSpec
@@ -72,6 +77,37 @@ def test_what_is_stored_is_not_trained_again(tmp_path: Path, capsys: pytest.Capt
     assert [table.rows() for table in tables(tmp_path)] == before
     assert climb(tmp_path, "--widths", "8,12,16") == 0
     assert "2 runs trained" in capsys.readouterr().err, "of the random ones, 16"
+
+
+def test_several_workers_train_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    turn_dial(monkeypatch, random=TOO_FEW, trained=TOO_FEW)
+    alone, beside = (tmp_path / n_workers for n_workers in ("1", "2"))
+    for folder in (alone, beside):
+        assert climb(folder, "--workers", folder.name, "--widths", "4", "--seeds", "1") == 0
+    assert RunStore(beside / "runs").run_ids() == RunStore(alone / "runs").run_ids()
+    for one, other in zip(tables(alone), tables(beside), strict=True):
+        assert_frame_equal(one, other)
+
+
+def test_searches_advance_beside_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes are pretended ones: what is asked for is trained here."""
+    asked: list[list[tuple[int, str, int]]] = []
+
+    def here(sweep: Sweep, workers: Workers, console: Console) -> Report:
+        assert (workers.executor, workers.n_workers) == ("loky", 3)
+        asked.append([(value_of(spec.task), spec.trainable, spec.model.d_model) for spec in sweep.specs])
+        return train(sweep, Workers("local"), console)
+
+    monkeypatch.setattr(climbing, "train", here)
+    monkeypatch.setattr(climbing, "SEARCHES_PER_WORKER", 1)
+    turn_dial(monkeypatch, random=TOO_FEW, trained=dataclasses.replace(TOO_FEW, n_steps=2))
+    assert climb(tmp_path, "--workers", "3", "--dial", "length=7,8", "--seeds", "1") == 0
+    # Of four searches three, none of which any of these widths is enough for; then the last. The longest come first.
+    assert asked == [
+        *([(8, "all", width), (7, "all", width), (7, "embeddings", width)] for width in (8, 12)),
+        *([(8, "embeddings", width)] for width in (8, 12)),
+    ]
 
 
 def test_without_time_nothing_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,6 +188,8 @@ def test_other_fields_are_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         (["sorting", "--set", "vocabulary"], "--set vocabulary: write a field and its value"),
         (["sorting", "--seeds", "0"], "--seeds 0: at least 1"),
         (["sorting", "--minutes", "0"], "--minutes 0: must be more than 0"),
+        (["sorting", "--workers", "0"], "--workers 0: at least 1"),
+        (["sorting", "--workers", "-1"], "--workers -1: at least 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

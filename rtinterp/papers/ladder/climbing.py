@@ -11,9 +11,8 @@ import polars as pl
 import torch
 from rich.console import Console
 
-from rtinterp.executors.slurm import SlurmOptions
 from rtinterp.executors.sweep import Sweep, train
-from rtinterp.executors.workers import plan_workers
+from rtinterp.executors.workers import Workers
 from rtinterp.models.regimes import Trainable
 from rtinterp.papers.ladder.bisection import dearest, next_width
 from rtinterp.papers.ladder.bodies import body_of
@@ -22,6 +21,9 @@ from rtinterp.papers.ladder.tables import failed_row, run_row, suffices, thresho
 from rtinterp.store import RunStore
 from rtinterp.training.cost import Cost, cost
 from rtinterp.training.spec import RunSpec
+
+#: How many searches advance beside each other for every worker: enough that few of them wait for the end of a round.
+SEARCHES_PER_WORKER = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Climb:
     """Searches over one store, whose runs are all that it remembers.
 
     Args:
+        workers: who trains.
         deadline: when training must have stopped, in seconds since the epoch; None for no limit.
         tell: called with a line for whatever could not be trained.
     """
@@ -61,28 +64,33 @@ class Climb:
         self,
         store: RunStore,
         device: torch.device,
+        workers: Workers,
         deadline: float | None = None,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._store, self._device, self._deadline, self._tell = store, device, deadline, tell
-        self._workers = plan_workers("local", device, None, None, SlurmOptions(), n_gpus=torch.cuda.device_count())
+        self._store, self._device, self._workers = store, device, workers
+        self._deadline, self._tell = deadline, tell
+        self._n_beside = 1 if workers.n_workers == 1 else SEARCHES_PER_WORKER * workers.n_workers
         self._rows: dict[RunSpec, dict[str, Any]] = {}
         self.n_trained = 0
 
-    def climb(self, search: Search) -> None:
-        """Train widths until the least one that suffices is decided, the time is over or something cannot be trained.
+    def climb(self, searches: Iterable[Search], after_round: Callable[[], None] = lambda: None) -> None:
+        """Train widths until every least one is decided, the time is over or nothing of what is left can be trained.
+
+        One worker ends each search before it begins the next. Several advance several searches in rounds: of each a
+        width, the next one when all of these are in the store. What is trained is the same.
+
+        Args:
+            after_round: called after every round.
 
         Raises:
             KeyboardInterrupt, SystemExit: after a checkpoint, at SIGINT and SIGTERM.
         """
-        while (width := self._next(search)) is not None and not self._is_late:
-            specs = search.specs(width)
-            report = train(Sweep(self._store, specs, self._device, self._deadline), self._workers, Console(stderr=True))
-            self.n_trained += report.n_trained
-            for line in report.errors:
-                self._tell(f"not trained: {line}")
-            if self._store.missing(specs):
-                return
+        left = list(searches)
+        while not self._is_late and (asked := self._asked(left)):
+            self._train(asked.values())
+            left = [one for one in left if one not in asked or not self._store.missing(asked[one])]
+            after_round()
 
     def known_runs(self, searches: Iterable[Search]) -> pl.DataFrame:
         """Make the table of all runs of these searches that are in the store, one row each; see ``runs_table``."""
@@ -111,8 +119,25 @@ class Climb:
     def _is_late(self) -> bool:
         return self._deadline is not None and time.time() >= self._deadline
 
-    def _next(self, search: Search) -> int | None:
-        return next_width(search.widths, self._known(search))
+    def _asked(self, searches: Iterable[Search]) -> dict[Search, list[RunSpec]]:
+        """The runs of the next round: a width of each of the first searches that are not decided."""
+        asked: dict[Search, list[RunSpec]] = {}
+        for search in searches:
+            width = next_width(search.widths, self._known(search))
+            if width is not None:
+                asked[search] = search.specs(width)
+            if len(asked) == self._n_beside:
+                break
+        return asked
+
+    def _train(self, asked: Iterable[list[RunSpec]]) -> None:
+        """Train these runs, the longest first, so that several workers end at about the same time."""
+        ordered = sorted(asked, key=lambda specs: cost(self._store.missing(specs), 1.0).flops, reverse=True)
+        sweep = Sweep(self._store, [spec for specs in ordered for spec in specs], self._device, self._deadline)
+        report = train(sweep, self._workers, Console(stderr=True))
+        self.n_trained += report.n_trained
+        for line in report.errors:
+            self._tell(f"not trained: {line}")
 
     def _known(self, search: Search) -> dict[int, bool]:
         runs = self._whole(search)
