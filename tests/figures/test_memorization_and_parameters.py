@@ -53,14 +53,17 @@ def test_table_3_counts_bits_and_parameters(runs_of) -> None:
     random, normal, *in_text = rows
     assert "rate 0.005, decay 0.0001" in random[0]
     assert all("rate 0.001, decay 0.001" in row[0] for row in in_text)
-    # The paper's numbers are of 512 keys.
-    assert [(row[2], row[6]) for row in rows] == [("", "")] * 4
+    assert len(random) == 6, "the paper's numbers, which are of 512 keys, have no columns"
+    as_of_512_keys = table.with_columns(paper_recall=0.045, paper_bits_per_parameter=0.41)
+    with_paper = list(zip(*table3_memorization.plot(as_of_512_keys).data[0].cells.values, strict=True))
+    assert [(row[2], row[6]) for row in with_paper] == [("4.5", "0.41")] * 4
+    assert [(*row[:2], *row[3:6], row[7]) for row in with_paper] == rows, "they stand beside the same columns"
     # Both random models recall about what guessing does, 6 pairs; of 20 and 31, a model knows 16.8 and 30.
     net = (16.8 + 30) / 2 * math.log(6, 2)
-    assert normal[7].startswith(f"{net:,.0f}<")
-    assert f"{net / n_trainable(Memorization(n_keys=6), runs[-1].spec.model, 'all'):.2f} per parameter" in normal[7]
+    assert normal[5].startswith(f"{net:,.0f}<")
+    assert f"{net / n_trainable(Memorization(n_keys=6), runs[-1].spec.model, 'all'):.2f} per parameter" in normal[5]
     older = table3_memorization.plot(table.drop("bits_net_of_luck")).data[0].cells.values
-    assert set(older[7]) == {""}, "tables of earlier drawings do not tell"
+    assert set(older[5]) == {""}, "tables of earlier drawings do not tell"
     assert random[1].startswith("16.7")
     assert "13.9 to 19.4" in random[1]
     assert normal[1].startswith("70.8")
