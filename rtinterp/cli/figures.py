@@ -52,8 +52,9 @@ def figures(
         out: gets index.html, and a folder for each paper with HTML, images and, under data/, the tidy tables.
         device: cpu or cuda; cuda where there is one if not given.
         retry_failed: train runs again that diverged before.
-        workers: train in so many processes of this machine, which share its cores or GPUs, while this one draws. Small
-            models train faster in two processes of one thread than in one of two.
+        workers: train in so many processes of this machine, which share its cores or GPUs, while this one draws, and
+            compute tables in as many, of one thread each. Small models train faster in two processes of one thread
+            than in one of two.
     """
     names = chosen("figure", only, lambda paper: paper.figures)
     # Of a paper without a name nothing is drawn, but what was drawn of it stays on the page.
@@ -71,7 +72,7 @@ def figures(
     text = None if corpus is None else open_corpus(corpus)
     if scale is None:
         _check_folders(papers, runs, out)
-        redraw(papers, store, out, corpus=text, shipped=SHIPPED)
+        redraw(papers, store, out, corpus=text, corpus_path=corpus, shipped=SHIPPED, n_workers=workers)
         return
     if text is None:
         papers = _without_language(papers, only)

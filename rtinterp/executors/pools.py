@@ -1,4 +1,4 @@
-"""Pools of workers that joblib hands stacks to: loky on this machine, Dask and Ray on this one or a cluster."""
+"""Pools of workers that joblib hands work to: loky on this machine, Dask and Ray on this one or a cluster."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, cast
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, TypeVar, cast
 
 from rtinterp.executors.hand_over import train_in_process
 from rtinterp.executors.task import Outcome, StackTask, outcome_from_json, to_json
+
+Answer = TypeVar("Answer")
+
+#: What joblib calls it.
+AS_THEY_COME = "generator_unordered"
 
 #: How often a worker asks whether its sweep is still there.
 SECONDS_PER_LOOK = 1.0
@@ -41,8 +47,7 @@ def loky(tasks: Iterable[StackTask], n_workers: int, meanwhile: Callable[[], Non
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
     with _pool_errors(BrokenProcessPool):
-        begin = {"initializer": _begin_worker, "initargs": (os.getpid(),)}
-        return _outcomes(tasks, n_workers, "loky", meanwhile, **begin)
+        return _outcomes(tasks, n_workers, "loky", meanwhile, **_beginning())
 
 
 def dask(tasks: Iterable[StackTask], n_workers: int, address: str | None = None) -> list[Outcome]:
@@ -103,6 +108,38 @@ def ray(
             ray_package.shutdown()
 
 
+def in_processes(
+    function: Callable[[str], Answer], arguments: Iterable[str], n_workers: int
+) -> Generator[tuple[int, Answer], None, None]:
+    """Call a function in processes of this machine that have one thread each and stay from one call to the next.
+
+    Args:
+        function: of a module that any process can import.
+        arguments: taken one by one, whenever a process is free.
+
+    Yields:
+        the number of an argument and the answer to it, whichever is there first.
+
+    Raises:
+        WorkersLostError: a process was killed.
+        Exception: whatever the function raises; then, and where the answers are closed early, the processes end.
+    """
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    with _pool_errors(BrokenProcessPool):
+        answers = _answers(
+            function, arguments, n_workers, "loky", AS_THEY_COME, inner_max_num_threads=1, **_beginning()
+        )
+        try:
+            for number, answer in answers:  # noqa: UP028 (which would close them itself)
+                yield number, answer
+        finally:
+            with warnings.catch_warnings():
+                # Whoever closes it knows that answers are lost, of which joblib warns.
+                warnings.simplefilter("ignore")
+                answers.close()
+
+
 def _outcomes(
     tasks: Iterable[StackTask],
     n_workers: int,
@@ -110,31 +147,44 @@ def _outcomes(
     meanwhile: Callable[[], None] | None = None,
     **options: object,
 ) -> list[Outcome]:
-    import joblib
-
-    calls = (joblib.delayed(_train_numbered)(number, to_json(task)) for number, task in enumerate(tasks))
-    with joblib.parallel_config(backend, n_jobs=n_workers, **options):
-        # One stack at a time to a worker, and only as many as are at work: the others wait for whoever is free first.
-        # Ray hands over no outcome before the last one.
-        # The casts: joblib has no annotations, and what a checker guesses from its defaults is too narrow.
-        parallel = joblib.Parallel(
-            batch_size=cast(Any, 1),
-            pre_dispatch="n_jobs",
-            return_as=cast(Any, "list" if meanwhile is None else "generator_unordered"),
-        )
-        numbered = cast("Iterable[tuple[int, str]]", parallel(calls))
+    # Ray hands over no outcome before the last one.
+    order = "list" if meanwhile is None else AS_THEY_COME
+    numbered = _answers(train_in_process, map(to_json, tasks), n_workers, backend, order, **options)
+    if meanwhile is not None:
+        meanwhile()
+    answers: dict[int, str] = {}
+    for number, answer in numbered:
+        answers[number] = answer
         if meanwhile is not None:
             meanwhile()
-        answers: dict[int, str] = {}
-        for number, answer in numbered:
-            answers[number] = answer
-            if meanwhile is not None:
-                meanwhile()
     return [outcome_from_json(answers[number]) for number in sorted(answers)]
 
 
-def _train_numbered(number: int, task_json: str) -> tuple[int, str]:
-    return number, train_in_process(task_json)
+def _answers(
+    function: Callable[[str], Answer],
+    arguments: Iterable[str],
+    n_workers: int,
+    backend: str,
+    order: str,
+    **options: object,
+) -> Generator[tuple[int, Answer], None, None]:
+    """Begin to call the function on every argument; its answers, with the numbers of their arguments.
+
+    Args:
+        order: in which the answers come: ``return_as`` of joblib; ``"list"`` gives a list.
+    """
+    import joblib
+
+    calls = (joblib.delayed(_numbered)(function, number, argument) for number, argument in enumerate(arguments))
+    with joblib.parallel_config(backend, n_jobs=n_workers, **options):
+        # One argument at a time to a worker, and only as many as are at work: the others wait for whoever is free
+        # first. The casts: joblib has no annotations, and what a checker guesses from its defaults is too narrow.
+        parallel = joblib.Parallel(batch_size=cast(Any, 1), pre_dispatch="n_jobs", return_as=cast(Any, order))
+        return cast("Generator[tuple[int, Answer], None, None]", parallel(calls))
+
+
+def _numbered(function: Callable[[str], Answer], number: int, argument: str) -> tuple[int, Answer]:
+    return number, function(argument)
 
 
 @contextlib.contextmanager
@@ -156,6 +206,11 @@ def _born_deaf_to_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, former)
+
+
+def _beginning() -> dict[str, object]:
+    """How a worker of loky begins."""
+    return {"initializer": _begin_worker, "initargs": (os.getpid(),)}
 
 
 def _begin_worker(sweep: int) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import polars as pl
 import torch
 from rich.console import Console
 
@@ -13,18 +15,18 @@ from rtinterp.executors.slurm import SlurmOptions
 from rtinterp.executors.sweep import Sweep
 from rtinterp.executors.sweep import train as train_in_processes
 from rtinterp.executors.workers import plan_workers
+from rtinterp.figures.computing import Wanted, by_run, compute_here, computed_elsewhere
 from rtinterp.figures.figure import Figure
 from rtinterp.figures.growing_page import GrowingPage
 from rtinterp.figures.paper import Paper
-from rtinterp.figures.provenance import Origin, Source, origins
-from rtinterp.figures.stored_tables import best_stored_table, computed_table
+from rtinterp.figures.provenance import Origin, origins, with_provenance
+from rtinterp.figures.stored_tables import best_choice, best_stored_table
 from rtinterp.figures.training_order import by_completion
 from rtinterp.store import RunStore, StoreError
 from rtinterp.store.training import train
 from rtinterp.tasks import Corpus
 from rtinterp.training.environment import resolve_device
 from rtinterp.training.loop import DivergenceError
-from rtinterp.training.run import Run
 from rtinterp.training.spec import RunSpec
 
 
@@ -51,7 +53,8 @@ def draw(
         corpus_path: what other processes open as ``corpus``.
         shipped: the folder of what came with the repository, whose ``runs`` are used too; it is only read.
         retry_failed: train runs again that diverged before.
-        n_workers: train in so many processes, while this one draws; 1 is this process alone.
+        n_workers: train in so many processes, while this one draws, and compute the tables of what is trained in as
+            many; 1 is this process alone.
 
     Raises:
         NoCorpusError: a figure is about language, and there is no corpus. Nothing is trained then.
@@ -69,6 +72,7 @@ def draw(
         drawing = _Drawing(page, scale, needed, origins(store, out, shipped), wanted, console)
         if n_workers > 1:
             drawing.train_in_processes(n_workers)
+            drawing.draw_from_processes(n_workers)
         drawing.draw_complete()
         drawing.train_and_draw()
     if drawing.left_out:
@@ -84,25 +88,37 @@ def redraw(
     out: Path,
     *,
     corpus: Corpus | None = None,
+    corpus_path: str | None = None,
     shipped: Path | None = None,
+    n_workers: int = 1,
 ) -> None:
     """Write every figure without training, each of its rows at the best scale that is stored.
 
     Args:
+        corpus_path: what other processes open as ``corpus``.
         shipped: the folder of what came with the repository, runs and tables; it is only read.
+        n_workers: compute tables in so many processes, while this one draws; 1 is this process alone.
 
     Raises:
         ValueError: nothing is stored to draw from.
     """
-    console = _console()
+    console, stored = _console(), origins(store, out, shipped)
+    left = [(paper, figure) for paper in papers for figure in paper.figures.values()]
     with GrowingPage(papers, out, console) as page:
-        for paper in papers:
-            for figure in paper.figures.values():
-                table = best_stored_table(paper, figure, origins(store, out, shipped), corpus)
-                if table is None:
-                    console.print(f"{figure.name}: nothing stored to draw it from; --scale quick trains what it needs")
-                else:
-                    page.add(paper, figure, table)
+        if n_workers > 1:
+            choices = {one: best_choice(*one, stored, corpus) for one in left if one[1].experiment is not None}
+            chosen = {one: choice for one, choice in choices.items() if choice is not None}
+            wanted = {one: Wanted(choice.figure, choice.runs) for one, choice in chosen.items()}
+            with contextlib.closing(computed_elsewhere(wanted, n_workers, corpus_path)) as tables:
+                for one, table in tables:
+                    page.add(*one, chosen[one].table(table))
+                    left.remove(one)
+        for paper, figure in left:
+            table = best_stored_table(paper, figure, stored, corpus)
+            if table is None:
+                console.print(f"{figure.name}: nothing stored to draw it from; --scale quick trains what it needs")
+            else:
+                page.add(paper, figure, table)
         if not len(page):
             raise ValueError("nothing was drawn")
 
@@ -126,9 +142,18 @@ class _Drawing:
 
     def draw_complete(self) -> None:
         """Draw the figures whose runs are all stored by now, those of the fewest runs first."""
-        for one, specs in sorted(self.needed.items(), key=lambda item: len(item[1])):
-            if not self._missing(specs):
-                self._draw(*one)
+        for one in sorted(self._complete(), key=lambda one: len(self.needed[one])):
+            self._draw(*one)
+
+    def draw_from_processes(self, n_workers: int) -> None:
+        """Draw those of them of which other processes can compute the tables, those first that come first."""
+        wanted = {
+            one: Wanted(one[1], [(self._origin(spec).runs, spec) for spec in dict.fromkeys(self.needed[one])])
+            for one in self._complete()
+        }
+        with contextlib.closing(computed_elsewhere(wanted, n_workers, self.sweep.corpus)) as tables:
+            for one, table in tables:
+                self._add(*one, table)
 
     def train_in_processes(self, n_workers: int) -> None:
         """Train what is missing, and draw meanwhile; what could not be trained is told again by its figures."""
@@ -175,21 +200,28 @@ class _Drawing:
             specs = origin.runs.missing(specs, retry_failed=True)
         return list(specs)
 
+    def _complete(self) -> list[tuple[Paper, Figure]]:
+        return [one for one, specs in self.needed.items() if not self._missing(specs)]
+
     def _draw(self, paper: Paper, figure: Figure) -> None:
-        specs = self.needed[paper, figure]
         try:
-            runs = [self._load(spec) for spec in dict.fromkeys(specs)]
+            runs = [self._origin(spec).runs.load(spec) for spec in dict.fromkeys(self.needed[paper, figure])]
         except StoreError as error:
             self._leave_out((paper, figure), error)
             return
-        self.page.add(paper, figure, computed_table(figure, self.scale, runs) if runs else figure.compute([]))
+        self._add(paper, figure, compute_here(figure, runs) if runs else figure.compute([]))
+
+    def _add(self, paper: Paper, figure: Figure, table: pl.DataFrame) -> None:
+        specs = list(dict.fromkeys(self.needed[paper, figure]))
+        if specs:
+            rows = by_run(figure, table, specs)
+            table = pl.concat(with_provenance(rows[spec], self.scale, self._origin(spec).source) for spec in specs)
+        self.page.add(paper, figure, table)
         del self.needed[paper, figure]
 
-    def _load(self, spec: RunSpec) -> tuple[Source, Run]:
-        """The run, of the first origin that has it."""
-        own = self.origins[0]
-        origin = next((origin for origin in self.origins if spec in origin.runs), own)
-        return origin.source, origin.runs.load(spec)
+    def _origin(self, spec: RunSpec) -> Origin:
+        """The first origin that has the run; the own one if none has."""
+        return next((origin for origin in self.origins if spec in origin.runs), self.origins[0])
 
     def _leave_out(self, one: tuple[Paper, Figure], error: Exception) -> None:
         name = one[1].name

@@ -50,6 +50,7 @@ class Figure:
         hyper_parameters: names of fields of ``TrainSpec``, and columns of the table, in which its runs differ beside
             those of ``run_columns``.
         more_columns: further columns of the table in which its runs differ, and how they follow from a spec.
+        measurement: what several figures show, each a part of it, and a process measures once; "" if it is this one's.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Figure:
     hyper_parameters: tuple[str, ...] = ()
     n_bodies: int = 1
     more_columns: Mapping[str, Callable[[RunSpec], str | int]] = dataclasses.field(default_factory=dict)
+    measurement: str = ""
 
     @property
     def key(self) -> list[str]:

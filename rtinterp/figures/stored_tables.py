@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
 
+from rtinterp.figures.computing import by_run, compute_here
 from rtinterp.figures.figure import BUDGET_COLUMNS, TASK_WHATEVER_ITS_ROWS, Figure
 from rtinterp.figures.paper import Paper
 from rtinterp.figures.provenance import Origin, Source, with_provenance
@@ -31,6 +31,40 @@ class Held:
     rows: pl.DataFrame = dataclasses.field(default_factory=pl.DataFrame)
 
 
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """What the table of a figure is made of, of all that is stored.
+
+    Attributes:
+        held: what is stored of each run that is shown, by its place and in this order.
+    """
+
+    figure: Figure
+    held: Mapping[Place, Held]
+
+    @property
+    def runs(self) -> list[tuple[RunStore, RunSpec]]:
+        """The runs that are computed anew."""
+        return [one.run for one in self.held.values() if one.run is not None]
+
+    def table(self, computed: pl.DataFrame | None) -> pl.DataFrame:
+        """Put the table together.
+
+        Args:
+            computed: that of ``runs``; None if there are none.
+        """
+        of_runs = {} if computed is None else by_run(self.figure, computed, [spec for _, spec in self.runs])
+        parts = []
+        for place, one in self.held.items():
+            rows = one.rows if one.run is None else of_runs[one.run[1]]
+            if computed is not None and one.run is None:
+                schema = computed.schema
+                rows = rows.select(pl.col(name).cast(schema[name]) for name in schema if name in rows.columns)
+            parts.append(with_provenance(rows, place.scale, one.source))
+        # Diagonal: a column may be newer than a table.
+        return pl.concat(parts, how="diagonal_relaxed")
+
+
 def best_stored_table(
     paper: Paper, figure: Figure, origins: Sequence[Origin], corpus: Corpus | None = None
 ) -> pl.DataFrame | None:
@@ -42,29 +76,39 @@ def best_stored_table(
     """
     if figure.experiment is None:
         return figure.compute([])
-    specs = _specs(paper, figure, origins, corpus)
-    places = {scale: _places(figure, scale, of_scale) for scale, of_scale in specs.items()}
-    wanted = dict.fromkeys(place.of_any_seed for of_scale in places.values() for place in of_scale)
-    held: dict[Place, list[Held]] = {}
-    for number, origin in enumerate(origins):
-        ways = [_held_runs(specs, places, origin), _held_rows(paper, figure, origin)]
-        for place, one in itertools.chain(*(ways if number == 0 else reversed(ways))):
-            held.setdefault(place, []).append(one)
-    while held:
-        stored = _in_order(held, wanted)
-        chosen = best_places(
-            list(paper.scales), stored, wanted, with_incomplete=bool(figure.rows), n_bodies=figure.n_bodies
-        )
-        runs = _load(chosen, held)
+    damaged: set[tuple[RunStore, RunSpec]] = set()
+    while (choice := best_choice(paper, figure, origins, corpus, damaged)) is not None:
+        runs = _load(choice.runs, damaged)
         if runs is not None:
-            return _assembled(figure, chosen, held, runs) if chosen else None
+            return choice.table(compute_here(figure, runs) if runs else None)
     return None
 
 
-def computed_table(figure: Figure, scale: str, runs: Sequence[tuple[Source, Run]]) -> pl.DataFrame:
-    """Compute the table of a figure from runs of one scale, and where they come from."""
-    parts = _rows_of(figure, [run for _, run in runs])
-    return pl.concat(with_provenance(parts[run.spec], scale, source) for source, run in runs)
+def best_choice(
+    paper: Paper,
+    figure: Figure,
+    origins: Sequence[Origin],
+    corpus: Corpus | None = None,
+    damaged: Collection[tuple[RunStore, RunSpec]] = (),
+) -> Choice | None:
+    """Choose what ``best_stored_table`` is made of, of a figure that needs runs; None if nothing is stored.
+
+    Args:
+        damaged: runs that are left out.
+    """
+    specs = _specs(paper, figure, origins, corpus)
+    places = {scale: _places(figure, scale, of_scale) for scale, of_scale in specs.items()}
+    wanted = dict.fromkeys(place.of_any_seed for of_scale in places.values() for place in of_scale)
+    held: dict[Place, Held] = {}
+    for number, origin in enumerate(origins):
+        ways = [_held_runs(specs, places, origin), _held_rows(paper, figure, origin)]
+        for place, one in itertools.chain(*(ways if number == 0 else reversed(ways))):
+            if one.run not in damaged:
+                held.setdefault(place, one)
+    chosen = best_places(
+        list(paper.scales), _in_order(held, wanted), wanted, with_incomplete=bool(figure.rows), n_bodies=figure.n_bodies
+    )
+    return Choice(figure, {place: held[place] for place in chosen}) if chosen else None
 
 
 def written_tables(names: Iterable[str], folder: Path) -> dict[str, pl.DataFrame]:
@@ -156,56 +200,14 @@ def _in_order(held: Iterable[Place], wanted: Iterable[Models]) -> list[Place]:
     return sorted(held, key=lambda place: (rows[place.row], models[place.model], place.seed))
 
 
-def _load(chosen: Iterable[Place], held: dict[Place, list[Held]]) -> dict[Place, Run] | None:
-    """Load the chosen runs; None if one of them is damaged, which then is no longer among what is held."""
-    runs = {}
-    for place in chosen:
-        stored = held[place][0].run
-        if stored is None:
-            continue
-        store, spec = stored
+def _load(stored: Iterable[tuple[RunStore, RunSpec]], damaged: set[tuple[RunStore, RunSpec]]) -> list[Run] | None:
+    """Load runs; None if one of them is damaged, which then is among those that are."""
+    runs = []
+    for store, spec in stored:
         try:
-            runs[place] = store.load(spec)
+            runs.append(store.load(spec))
         except StoreError as error:
             warnings.warn(f"left out a damaged run: {error}", stacklevel=3)
-            del held[place][0]
-            if not held[place]:
-                del held[place]
+            damaged.add((store, spec))
             return None
     return runs
-
-
-def _assembled(
-    figure: Figure, chosen: Sequence[Place], held: Mapping[Place, Sequence[Held]], runs: Mapping[Place, Run]
-) -> pl.DataFrame:
-    """The rows of the chosen runs, computed anew where there is a run."""
-    computed = _rows_of(figure, list(runs.values()))
-    parts = []
-    for place in chosen:
-        one = held[place][0]
-        rows = computed[runs[place].spec] if place in runs else one.rows
-        if computed and place not in runs:
-            schema = next(iter(computed.values())).schema
-            rows = rows.select(pl.col(name).cast(schema[name]) for name in schema if name in rows.columns)
-        parts.append(with_provenance(rows, place.scale, one.source))
-    # Diagonal: a column may be newer than a table.
-    return pl.concat(parts, how="diagonal_relaxed")
-
-
-def _rows_of(figure: Figure, runs: Sequence[Run]) -> dict[RunSpec, pl.DataFrame]:
-    """The rows of each run in the table that the figure computes of all.
-
-    Raises:
-        ValueError: its rows do not say which run they are of.
-    """
-    if not runs:
-        return {}
-    # Wide models run for minutes.
-    print(f"{figure.name}: computing from {len(runs)} stored run{'s' * (len(runs) > 1)}", file=sys.stderr)
-    table = figure.compute(runs)
-    keys = [figure.key_of(run.spec) for run in runs]
-    lacking = [name for name in figure.key if name not in table.columns]
-    if lacking:
-        raise ValueError(f"{figure.name}: its table lacks {', '.join(lacking)}; rows start with run_columns(run)")
-    parts = table.partition_by(figure.key, as_dict=True, maintain_order=True)
-    return {run.spec: parts.get(tuple(key.values()), table.clear()) for run, key in zip(runs, keys, strict=True)}

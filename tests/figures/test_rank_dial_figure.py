@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from rtinterp.figures.stored_tables import computed_table
+from rtinterp.figures.provenance import with_provenance
 from rtinterp.papers.mechanism import PAPER
 from rtinterp.papers.mechanism.figure_rank_dial import FIGURE, KINDS, NOTHING, kind, least_sufficient_rank, plot
 from rtinterp.papers.random_transformers.scales import SCALES
@@ -28,7 +28,7 @@ def runs() -> list[Run]:
 
 @pytest.fixture(scope="module")
 def table(runs: list[Run]) -> pl.DataFrame:
-    return computed_table(FIGURE, "quick", [("shipped", run) for run in runs])
+    return with_provenance(FIGURE.compute(runs), "quick", "shipped")
 
 
 def test_runs_that_differ_in_their_rank_alone_are_told_apart(runs: list[Run], table: pl.DataFrame) -> None:

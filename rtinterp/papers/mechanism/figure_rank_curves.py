@@ -15,7 +15,7 @@ from rtinterp.figures.figure import TASK, Figure
 from rtinterp.figures.regime_style import regime_name
 from rtinterp.papers.mechanism.bases import BASES
 from rtinterp.papers.mechanism.grid import N_BODIES
-from rtinterp.papers.mechanism.rank_measurements import N_TEST_SEQUENCES, measured
+from rtinterp.papers.mechanism.rank_measurements import MEASUREMENT, N_TEST_SEQUENCES, measured
 from rtinterp.plot.look import COLOURS, axes
 from rtinterp.training.run import Run
 
@@ -122,4 +122,5 @@ FIGURE = Figure(
     plot=plot,
     n_bodies=N_BODIES,
     rows=(TASK, "trainable"),
+    measurement=MEASUREMENT,
 )

@@ -36,6 +36,8 @@ from rtinterp.papers.mechanism.bases import BASES_SEED, FOUND, SiteBases, site_b
 from rtinterp.tasks import Batch, Task
 from rtinterp.training.run import Run
 
+#: What the figures that show this have in common.
+MEASUREMENT = "ranks"
 #: Test sequences on which effects are measured.
 N_TEST_SEQUENCES = 100
 #: Draws of each kind of random directions that stand beside those that suffice, as many as these.

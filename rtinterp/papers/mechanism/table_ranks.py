@@ -15,7 +15,13 @@ from rtinterp.figures.regime_style import regime_name
 from rtinterp.papers.mechanism.bases import BASES, FOUND
 from rtinterp.papers.mechanism.figure_rank_curves import site_name
 from rtinterp.papers.mechanism.grid import N_BODIES
-from rtinterp.papers.mechanism.rank_measurements import N_TEST_SEQUENCES, SHARES, least_rank_or_none, measured
+from rtinterp.papers.mechanism.rank_measurements import (
+    MEASUREMENT,
+    N_TEST_SEQUENCES,
+    SHARES,
+    least_rank_or_none,
+    measured,
+)
 from rtinterp.training.run import Run
 
 #: Columns of a curve that are those of its summary.
@@ -107,4 +113,5 @@ FIGURE = Figure(
     plot=plot,
     n_bodies=N_BODIES,
     rows=(TASK, "trainable"),
+    measurement=MEASUREMENT,
 )

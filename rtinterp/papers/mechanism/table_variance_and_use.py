@@ -12,7 +12,7 @@ from rtinterp.figures.figure import TASK, Figure
 from rtinterp.figures.regime_style import regime_name
 from rtinterp.papers.mechanism.figure_rank_curves import site_name
 from rtinterp.papers.mechanism.grid import N_BODIES
-from rtinterp.papers.mechanism.rank_measurements import BESIDE, measured
+from rtinterp.papers.mechanism.rank_measurements import BESIDE, MEASUREMENT, measured
 from rtinterp.papers.mechanism.table_ranks import NOT_LEARNT
 from rtinterp.training.run import Run
 
@@ -89,4 +89,5 @@ FIGURE = Figure(
     plot=plot,
     n_bodies=N_BODIES,
     rows=(TASK, "trainable"),
+    measurement=MEASUREMENT,
 )
