@@ -24,7 +24,7 @@ _GROUP_NAMES = {
     "token_embedding": r"embed\.W_E",
     "positional_embedding": r"pos_embed\.W_pos",
     "unembedding": r"unembed\.[Wb]_U",
-    "qk": r"blocks\.\d+\.attn\.(?:[Wb]_[QK]|mixing)",
+    "qk": r"blocks\.\d+\.attn\.(?:[Wb]_[QKG]|mixing)",
     "ov": r"blocks\.\d+\.attn\.[Wb]_[VO]",
     "mlp": r"blocks\.\d+\.mlp\.[Wb]_(?:in|out|gate)",
     "norms": r"(?:blocks\.\d+\.ln[12]|ln_final)\.[wb]",

@@ -13,7 +13,7 @@ from jaxtyping import Float64
 from rtinterp.models.parameters import Parameter, ValueOfOthers
 
 #: The matrices that read the stream: the axis of d_model is the last but one.
-READERS = r"blocks\.\d+\.(?:attn\.W_[QKV]|mlp\.W_(?:in|gate))"
+READERS = r"blocks\.\d+\.(?:attn\.W_[QGKV]|mlp\.W_(?:in|gate))"
 #: A LayerNorm takes the mean over d_model away from what is read; a norm without a bias does not.
 CENTRED = r"blocks\.\d+\.ln1\.b"
 #: Directions are rounded to multiples of this, which hides what two machines' linear algebra differ in.

@@ -24,6 +24,7 @@ SPECS = {
     "linear": ModelSpec(16, n_layers=3, attention="linear"),
     "linear_normalised": ModelSpec(16, attention="linear_normalised"),
     "retention": ModelSpec(16, n_layers=3, attention="retention"),
+    "gated_linear": ModelSpec(16, n_layers=3, attention="gated_linear"),
     "rotary": ModelSpec(16, n_layers=3, positions="rotary"),
     "rms_norm": ModelSpec(16, norm="rms_norm"),
     "gated": ModelSpec(16, mlp="gated"),
@@ -78,13 +79,14 @@ def reference_logits(spec: ModelSpec, tensors: dict[str, Tensor], tokens: Tensor
         pairs = pairs * torch.exp(1j * torch.arange(n)[:, None] * rates)
         return torch.cat([pairs.real, pairs.imag], -1)
 
-    def recurrent(q: Tensor, k: Tensor, v: Tensor, head: int) -> Tensor:
+    def recurrent(q: Tensor, k: Tensor, v: Tensor, head: int, gates: Tensor | None) -> Tensor:
         """Attention without softmax, position by position, by a state."""
         if spec.attention == "linear_normalised":
             q, k = (torch.where(x > 0, x + 1, x.exp()) for x in (q, k))
         left = 1 - 2.0 ** (-5 - head) if spec.attention == "retention" else 1.0
         state, seen, read = torch.zeros(len(q), d_head, d_head).double(), torch.zeros(len(q), d_head).double(), []
         for at in range(n):
+            left = left if gates is None else gates[:, at, :, None]
             state = left * state + k[:, at, :, None] * v[:, at, None]
             seen = seen + k[:, at]
             taken = (q[:, at, None] @ state)[:, 0]
@@ -96,9 +98,12 @@ def reference_logits(spec: ModelSpec, tensors: dict[str, Tensor], tokens: Tensor
         out = t[f"{name}.b_O"].clone()
         for head in heads:
             v = usual * (x @ t[f"{name}.W_V"][head] + t[f"{name}.b_V"][head])
-            if spec.attention in ("linear", "linear_normalised", "retention"):
+            if spec.attention in ("linear", "linear_normalised", "retention", "gated_linear"):
                 q, k = (x @ t[f"{name}.W_{y}"][head] + t[f"{name}.b_{y}"][head] for y in "QK")
-                out = out + recurrent(q, k, v, head) @ t[f"{name}.W_O"][head]
+                gates = None
+                if spec.attention == "gated_linear":
+                    gates = torch.sigmoid(x @ t[f"{name}.W_G"][head] + t[f"{name}.b_G"][head]) ** (1 / 16)
+                out = out + recurrent(q, k, v, head, gates) @ t[f"{name}.W_O"][head]
                 continue
             if f"{name}.mixing" in t:
                 pattern = t[f"{name}.mixing"][head, :n, :n]

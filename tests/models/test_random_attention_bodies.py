@@ -128,7 +128,8 @@ def test_patterns_show_random_mixing_and_can_be_written_to() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["mixit", "rotary", "linear_normalised", "retention", "random_mixing", "skip_share", "gated"]
+    "name",
+    ["mixit", "rotary", "linear_normalised", "retention", "gated_linear", "random_mixing", "skip_share", "gated"],
 )
 def test_every_hook_reads_and_heads_add_up_to_what_is_written(name: str) -> None:
     spec = SPECS[name]

@@ -134,7 +134,8 @@ TASK_STRATEGIES: dict[type[Task], st.SearchStrategy[Task]] = {
 def transformers(draw: st.DrawFn) -> ModelSpec:
     heads = draw(st.integers(1, 32))
     d_head = draw(st.integers(1, 32))
-    attention = draw(st.sampled_from(["softmax", "prefix_sum", "linear", "linear_normalised", "retention"]))
+    linear = ("linear", "linear_normalised", "retention", "gated_linear")
+    attention = draw(st.sampled_from(["softmax", "prefix_sum", *linear]))
     rotates = attention == "softmax" and d_head % 2 == 0
     return ModelSpec(
         d_model=heads * d_head,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from rtinterp.models.transformer.gates import GATED
 from rtinterp.models.transformer.linear_attention import LINEAR_KINDS
 from rtinterp.strict import strict
 
@@ -18,12 +19,13 @@ AttentionKind = Literal[
     "linear",
     "linear_normalised",
     "retention",
+    "gated_linear",
     "random_mixing",
     "random_mixing_with_sink",
 ]
 
 #: Kinds of attention that have queries and keys.
-WITH_QUERIES = ("softmax", "prefix_sum", *LINEAR_KINDS)
+WITH_QUERIES = ("softmax", "prefix_sum", *LINEAR_KINDS, GATED)
 
 #: By field that is younger than stored specs: what its absence means.
 WHEN_ABSENT: dict[str, object] = {
@@ -52,9 +54,10 @@ class TransformerArchitecture:
             values times 10, the unembedding times 100 / sqrt(d_model); "normal" scales nothing.
         attention: "softmax", or "prefix_sum" for the linearised transformer of Table 9: a lower triangle of
             ones, not normalised, takes the place of the attention pattern; "linear", "linear_normalised" and
-            "retention" for attention without softmax (linear_attention.py); or "random_mixing", for a fixed random
-            pattern, the same for every sequence, without queries and keys, and "random_mixing_with_sink", of which the
-            first head of every layer looks half at itself and half at the first token.
+            "retention" for attention without softmax (linear_attention.py), and "gated_linear" for such that forgets
+            what tokens say (gates.py); or "random_mixing", for a fixed random pattern, the same for every sequence,
+            without queries and keys, and "random_mixing_with_sink", of which the first head of every layer looks half
+            at itself and half at the first token.
         positions: "learned", "sinusoidal" for a fixed table that no regime trains (official code only), or "rotary"
             for none but rotations of queries and keys.
         qk_init_std: the standard deviation of query and key matrices: that of init, or 1/sqrt(d_model) with
@@ -106,13 +109,18 @@ class TransformerArchitecture:
         return self.attention not in WITH_QUERIES
 
     @property
+    def has_linear_heads(self) -> bool:
+        """Whether a head is a linear recurrent network with queries and keys."""
+        return self.attention in LINEAR_KINDS or self.attention == GATED
+
+    @property
     def compares_keys_as_they_are(self) -> bool:
         """Whether scores are of the keys themselves and a softmax of them follows, in which a key's bias drops out.
 
         No keys are needed then where the query can go through their matrix. Rotation stands between the two, and
         without softmax the bias counts.
         """
-        return self.positions != "rotary" and self.attention not in LINEAR_KINDS
+        return self.positions != "rotary" and not self.has_linear_heads
 
     @property
     def has_gpt2_blocks(self) -> bool:

@@ -65,7 +65,7 @@ class Attention:
             positions = torch.arange(source_at.shape[-1], device=q.device)
             q, k = rotated(q, positions), rotated(k, positions)
         z = self._mixed(q, k, v)
-        return take_rows(_heads_last(z, n_models), occurrence)
+        return take_rows(heads_last(z, n_models), occurrence)
 
     def at_scored(
         self,
@@ -98,10 +98,10 @@ class Attention:
             q = rotated(q, scored_positions.view(-1, 1, n_scored))
             k = rotated(k, torch.arange(n_pos, device=k.device))
         if self.architecture.attention == "prefix_sum":
-            return _heads_last(visible.to(v.dtype) @ v, n_models)
+            return heads_last(visible.to(v.dtype) @ v, n_models)
         if self.architecture.attention in LINEAR_KINDS:
-            return _heads_last(self._linear(q, k, v, scored_positions.view(-1, 1, n_scored, 1), visible), n_models)
-        return _heads_last(_fused(q, k, v, visible), n_models)
+            return heads_last(self._linear(q, k, v, scored_positions.view(-1, 1, n_scored, 1), visible), n_models)
+        return heads_last(_fused(q, k, v, visible), n_models)
 
     def _mixed(
         self,
@@ -193,5 +193,6 @@ def _lower_triangle(q: Float[Tensor, "sequence head pos d_head"]) -> Bool[Tensor
     return torch.ones(q.shape[-2], q.shape[-2], dtype=torch.bool, device=q.device).tril()
 
 
-def _heads_last(z: Float[Tensor, "sequence head pos d_head"], n_models: int) -> Float[Tensor, "model position d_model"]:
+def heads_last(z: Float[Tensor, "sequence head pos d_head"], n_models: int) -> Float[Tensor, "model position d_model"]:
+    """Heads side by side."""
     return rearrange(z, "(model batch) head pos d_head -> model (batch pos) (head d_head)", model=n_models)

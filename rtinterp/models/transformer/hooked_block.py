@@ -67,12 +67,22 @@ class HookedAttention(nn.Module):
         past_kv_cache_entry: TransformerLensKeyValueCacheEntry | None = None,
     ) -> Float[Tensor, "batch pos d_model"]:
         """What the heads write to the residual stream. Inputs have an axis head if each head has its own."""
-        q = self.hook_q(to_heads(query_input, self.W_Q) + self.b_Q)
-        k = self.hook_k(to_heads(key_input, self.W_K) + self.b_K)
-        v = self.hook_v(times(self.factors.usual, to_heads(value_input, self.W_V) + self.b_V))
+        q, k, v = self.read(query_input, key_input, value_input)
         if past_kv_cache_entry is not None:
             k, v = past_kv_cache_entry.append(k, v)
         return written_by(self, self.mixed(q, k, v, visible))
+
+    def read(
+        self,
+        query_input: Float[Tensor, "batch pos *head d_model"],
+        key_input: Float[Tensor, "batch pos *head d_model"],
+        value_input: Float[Tensor, "batch pos *head d_model"],
+    ) -> tuple[Float[Tensor, "batch pos head d_head"], ...]:
+        """Queries, keys and values."""
+        q = self.hook_q(to_heads(query_input, self.W_Q) + self.b_Q)
+        k = self.hook_k(to_heads(key_input, self.W_K) + self.b_K)
+        v = self.hook_v(times(self.factors.usual, to_heads(value_input, self.W_V) + self.b_V))
+        return q, k, v
 
     def mixed(
         self,

@@ -7,7 +7,9 @@ from transformer_lens.config import TransformerBridgeConfig
 
 from rtinterp.models.transformer.activations import activation_of
 from rtinterp.models.transformer.architecture import TransformerArchitecture
+from rtinterp.models.transformer.gates import GATED
 from rtinterp.models.transformer.hooked_block import HookedAttention, HookedLayerNorm, HookedMLP, PrefixSumAttention
+from rtinterp.models.transformer.hooked_gated_attention import HookedGatedAttention
 from rtinterp.models.transformer.hooked_linear_attention import HookedLinearAttention
 from rtinterp.models.transformer.hooked_variants import HookedGatedMLP, HookedRMSNorm, MixingAttention, RotaryAttention
 from rtinterp.models.transformer.linear_attention import LINEAR_KINDS
@@ -21,6 +23,8 @@ def attention(cfg: TransformerBridgeConfig, architecture: TransformerArchitectur
         return MixingAttention(cfg, factors, architecture.mixing_length or cfg.n_ctx)
     if architecture.attention == "prefix_sum":
         return PrefixSumAttention(cfg, factors)
+    if architecture.attention == GATED:
+        return HookedGatedAttention(cfg, factors)
     if architecture.attention in LINEAR_KINDS:
         return HookedLinearAttention(cfg, factors, architecture.attention)
     kind = RotaryAttention if architecture.positions == "rotary" else HookedAttention

@@ -16,6 +16,8 @@ from rtinterp.models.prefixes import Prefixes
 from rtinterp.models.transformer.activations import activation_of
 from rtinterp.models.transformer.architecture import TransformerArchitecture
 from rtinterp.models.transformer.attention import Attention
+from rtinterp.models.transformer.gated_attention import GatedAttention
+from rtinterp.models.transformer.gates import GATED
 from rtinterp.models.transformer.mixing_attention import MixingAttention
 from rtinterp.models.transformer.mlp import GatedHidden, PlainHidden
 from rtinterp.models.transformer.multipliers import Factors, times
@@ -68,7 +70,9 @@ class Layout:
 
     def heads(self, attn: str) -> Heads:
         """The heads up to, not including, W_O."""
-        names = "V" if self.architecture.mixes_at_random else "QKV"
+        is_gated = self.architecture.attention == GATED
+        # Values come last.
+        names = "V" if self.architecture.mixes_at_random else "QGKV" if is_gated else "QKV"
         value_factor = Factors.of(self.architecture).usual
         weights = [rearrange(self.tensors[f"{attn}.W_{x}"], "model head d h -> model d (head h)") for x in names]
         bias = self._row(*(f"{attn}.b_{x}" for x in names))
@@ -79,7 +83,7 @@ class Layout:
         affine = self._affine(weight, bias)
         if self.architecture.mixes_at_random:
             return MixingAttention(self.architecture, affine, self.tensors[f"{attn}.mixing"])
-        return Attention(self.architecture, affine)
+        return (GatedAttention if is_gated else Attention)(self.architecture, affine)
 
     def attn_out(self, attn: str) -> Affine | ScaledSkip:
         """The map from mixed values to the residual stream."""

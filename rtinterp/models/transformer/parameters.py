@@ -15,6 +15,7 @@ from rtinterp.models.parameters import (
     vector,
 )
 from rtinterp.models.transformer.architecture import TransformerArchitecture
+from rtinterp.models.transformer.gates import GATED
 from rtinterp.models.transformer.mixing_matrices import RandomMixing
 
 GPT2_INIT_STD = 0.02
@@ -74,6 +75,8 @@ def _attention(attn: str, architecture: TransformerArchitecture, n_ctx: int) -> 
     qkv_std = GPT2_INIT_STD * (TARGET_QKV_GAIN if architecture.init == "imitation_target" else 1.0)
     qk_std = qkv_std if architecture.qk_init_std == "as_init" else 1 / math.sqrt(d_model)
     stds = {"V": qkv_std} if architecture.mixes_at_random else {"Q": qk_std, "K": qk_std, "V": qkv_std}
+    if architecture.attention == GATED:
+        stds["G"] = GPT2_INIT_STD
     mixing = (_mixing(attn, architecture, n_ctx),) if architecture.mixes_at_random else ()
     return (
         *mixing,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rtinterp.models.products import BatchSize, Stage
 from rtinterp.models.transformer.architecture import MLP_EXPANSION, TransformerArchitecture
+from rtinterp.models.transformer.gates import GATED
 
 NORM = Stage({"norms": 0})
 
@@ -31,7 +32,8 @@ def _block(
     d_model, square = architecture.d_model, architecture.d_model**2
     if architecture.mixes_at_random:
         return (NORM, Stage({"ov": n_keys * square}, n_pairs * d_model), *_after_heads(architecture, n_out))
-    qkv = {"qk": (n_queries + n_keys) * square, "ov": n_keys * square}
+    n_gates = n_keys if architecture.attention == GATED else 0
+    qkv = {"qk": (n_queries + n_keys + n_gates) * square, "ov": n_keys * square}
     return (NORM, Stage(qkv, 2 * n_pairs * d_model), *_after_heads(architecture, n_out))
 
 

@@ -15,6 +15,7 @@ from rtinterp.models.layers import LAYER_NORM_EPS
 from rtinterp.models.parameters import Parameter
 from rtinterp.models.products import BatchSize, Stage
 from rtinterp.models.transformer.architecture import WHEN_ABSENT, TransformerArchitecture
+from rtinterp.models.transformer.gates import GATED, KEYS_PER_CHUNK
 from rtinterp.models.transformer.parameters import body_parameters, embedding_parameters
 from rtinterp.models.transformer.products import transformer_products
 from rtinterp.models.transformer.stacked import StackedTransformer, stack_transformers
@@ -31,6 +32,7 @@ LABELS = {
     "linear": "transformer with linear attention",
     "linear_normalised": "transformer with normalised linear attention",
     "retention": "transformer with retention",
+    "gated_linear": "transformer with gated linear attention",
     "random_mixing": "transformer with random mixing",
     "random_mixing_with_sink": "transformer with random mixing and a sink",
 }
@@ -82,6 +84,9 @@ class ModelSpec(TransformerArchitecture, Body):
 
     def widest_place(self, sequence_length: int) -> int:
         """Elements of the widest activation of a position in a sequence, which only attention sees."""
+        if self.attention == GATED:
+            # Queries for every chunk of keys are the widest of all in long sequences.
+            return self.d_model * max(4, -(-sequence_length // KEYS_PER_CHUNK))
         return max(3 * self.d_model, self.n_heads * sequence_length)
 
     def products(self, size: BatchSize) -> tuple[Stage, ...]:
