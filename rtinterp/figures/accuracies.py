@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import plotly.graph_objects as go
 import polars as pl
 
-from rtinterp.figures import certainty, style
+from rtinterp.figures import certainty, provenance, style
 from rtinterp.figures.figure import run_columns
 from rtinterp.tasks import Task
 from rtinterp.training.run import Run
@@ -104,8 +104,11 @@ def accuracy_table(
 def task_row(table: pl.DataFrame, columns: Mapping[str, pl.Expr], said: Said | None) -> list[str]:
     """Write the cells of one task."""
     models = [table.filter(rows) for rows in columns.values()]
+    differ = len({runs["seed"].n_unique() for runs in models if len(runs)}) > 1
     cells = [
-        certainty.cell(runs, mark=certainty.mark(runs, certainty.interval_of(runs))) + _paper_line(runs, said)
+        certainty.cell(runs, mark=certainty.mark(runs, certainty.interval_of(runs)))
+        + (style.small(provenance.seeds_of(runs)) if differ and len(runs) else "")
+        + _paper_line(runs, said)
         for runs in models
     ]
     return [_task_cell(table), *cells, _floor_cell(table)]

@@ -47,6 +47,8 @@ class Figure:
             figure does.
         n_bodies: seeds from which on a row tells something; a larger scale does not take the place of a smaller one
             with so many, as long as it has fewer.
+        keeps_all_seeds: whether a model stands with each of its seeds, also with those that others in its row lack; it
+            is for figures that tell the number of seeds beside every model, and compare no seed with itself.
         hyper_parameters: names of fields of ``TrainSpec``, and columns of the table, in which its runs differ beside
             those of ``run_columns``.
         more_columns: further columns of the table in which its runs differ, and how they follow from a spec.
@@ -62,6 +64,7 @@ class Figure:
     rows: tuple[str | pl.Expr, ...] = ()
     hyper_parameters: tuple[str, ...] = ()
     n_bodies: int = 1
+    keeps_all_seeds: bool = False
     more_columns: Mapping[str, Callable[[RunSpec], str | int]] = dataclasses.field(default_factory=dict)
     measurement: str = ""
 

@@ -53,9 +53,11 @@ def with_provenance(table: pl.DataFrame, scale: str, source: Source) -> pl.DataF
 
 
 def seeds_of(rows: pl.DataFrame) -> str:
-    """Tell the number of seeds."""
-    n_seeds = rows["seed"].n_unique()
-    return f"{n_seeds} seed{'s' if n_seeds > 1 else ''}"
+    """Tell the number of seeds of a model, fewest to most where models differ in it."""
+    model = [name for name in rows.columns if name in _OF_A_RUN - {"source", "seed"}]
+    counts = rows.group_by(model).agg(pl.col("seed").n_unique()) if model else rows.select(pl.col("seed").n_unique())
+    fewest, most = counts["seed"].min(), counts["seed"].max()
+    return f"{most} seed{'s' if most != 1 else ''}" if fewest == most else f"{fewest} to {most} seeds"
 
 
 def sources_of(rows: pl.DataFrame) -> str:

@@ -54,6 +54,7 @@ def best_places(
     *,
     with_incomplete: bool,
     n_bodies: int = 1,
+    keeps_all_seeds: bool = False,
 ) -> list[Place]:
     """Choose the runs that a figure shows: of each row the largest scale that is complete, then the most seeds.
 
@@ -64,10 +65,11 @@ def best_places(
         wanted: the models that a row has at a scale, as far as that is known.
         with_incomplete: above such a row, show what there is of it at larger scales too, the largest first.
         n_bodies: a scale with fewer seeds neither goes before one with as many, nor stands above it.
+        keeps_all_seeds: show each model with all its seeds, and not those alone of which every model is stored.
     """
     row_numbers = {row: number for number, row in enumerate(dict.fromkeys(place.row for place in stored))}
     chosen: list[Place] = []
-    candidates = list(_candidates(scales, stored, wanted))
+    candidates = list(_candidates(scales, stored, wanted, keeps_all_seeds))
     for row in row_numbers:
         of_row = [one for one in candidates if one.places[0].row == row]
         whole = [one for one in of_row if one.n_seeds]
@@ -84,7 +86,9 @@ def best_places(
     return chosen
 
 
-def _candidates(scales: Sequence[str], stored: Collection[Place], wanted: Collection[Models]) -> Iterator[_Candidate]:
+def _candidates(
+    scales: Sequence[str], stored: Collection[Place], wanted: Collection[Models], keeps_all_seeds: bool
+) -> Iterator[_Candidate]:
     of_rows: dict[tuple[str, Row], list[Place]] = {}
     for place in stored:
         of_rows.setdefault((place.scale, place.row), []).append(place)
@@ -103,7 +107,7 @@ def _candidates(scales: Sequence[str], stored: Collection[Place], wanted: Collec
                 models = set(needed) if is_current else {place.model for place in group}
                 n_kinds = len(counted.intersection(place.kind for place in group))
                 seeds = _complete_seeds(group, models)
-                shown = [place for place in group if not seeds or place.seed in seeds]
+                shown = [place for place in group if keeps_all_seeds or not seeds or place.seed in seeds]
                 yield _Candidate(scales.index(scale), n_kinds, len(seeds), is_current, shown)
 
 

@@ -106,7 +106,12 @@ def best_choice(
             if one.run not in damaged:
                 held.setdefault(place, one)
     chosen = best_places(
-        list(paper.scales), _in_order(held, wanted), wanted, with_incomplete=bool(figure.rows), n_bodies=figure.n_bodies
+        list(paper.scales),
+        _in_order(held, wanted),
+        wanted,
+        with_incomplete=bool(figure.rows),
+        n_bodies=figure.n_bodies,
+        keeps_all_seeds=figure.keeps_all_seeds,
     )
     return Choice(figure, {place: held[place] for place in chosen}) if chosen else None
 

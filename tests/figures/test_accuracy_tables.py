@@ -105,6 +105,19 @@ def test_every_kind_of_model_stands_in_its_own_cell(name: str, columns: dict, ru
     assert n_shown == len(runs), "every run is in a cell"
 
 
+def test_where_models_have_unequal_numbers_of_seeds_every_cell_tells_its_own(runs_of) -> None:
+    table = FIGURES["table1_accuracy"].compute(runs_of("table1_accuracy"))
+    is_one = (pl.col("body") == "lstm") & (pl.col("trainable") == "all") & (pl.col("seed") == table["seed"].max())
+    first = table["task"][0]
+    columns = FIGURES["table1_accuracy"].plot(table.filter(~is_one | (pl.col("task") != first))).data[0].cells.values
+    uneven, *others = [row for row in zip(*columns, strict=True) if "seeds" in row[0]]
+    assert "1 to 2 seeds" in uneven[0]
+    told = [[f"{n} seed" in cell for cell in uneven[1:-1]] for n in (1, 2)]
+    assert told == [[False] * 4 + [True, False], [True] * 4 + [False, True]]
+    assert others
+    assert not any("seed" in cell for row in others for cell in row[1:])
+
+
 #: Task, then the paper's numbers by column of table 1 where one may be printed.
 PAPER_1 = {
     ModularAddition(): {"random wide": "100", "random narrow": "1.3", "normal narrow": "97.2"},

@@ -51,6 +51,14 @@ def test_former_models_stand_in_for_those_that_lack() -> None:
     assert chosen(stored[1:]) == {one for one in stored if one.seed > 0}, "seeds of which every model is there"
 
 
+def test_a_model_may_keep_seeds_that_others_lack() -> None:
+    few, many = of_seeds(2, "lstm"), of_seeds(5, "random")
+    wanted = [place(kind, 0).of_any_seed for kind in ("random", "lstm")]
+    assert set(best_places(["quick"], [*few, *many], wanted, with_incomplete=True)) == {*few, *many[:2]}
+    found = best_places(["quick"], [*few, *many], wanted, with_incomplete=True, keeps_all_seeds=True)
+    assert set(found) == {*few, *many}
+
+
 def test_current_models_go_before_former_ones_of_their_kind() -> None:
     current, former = of_seeds(3, "random", "normal", "lstm"), of_seeds(3, "normal", n_steps=100)
     assert chosen(former + current) == set(current)

@@ -132,6 +132,9 @@ def test_fully_trained_models_have_not_converged(page: str) -> None:
         f"decimal addition (3) and {of_task(normal, 'parentheses')} % on parentheses (3)"
     ) in page
     assert f"LSTMs, at 5e-3, {of_task(lstm, 'decimal addition')} % on decimal addition (2)" in page
+    narrow = shipped("table1_accuracy", d_model=16, trainable="all").filter(task=TASKS["parentheses"])
+    assert f"those of width 16 are further, {told(narrow['test_accuracy'])} % ({len(narrow)} seeds)" in page
+    assert narrow["test_accuracy"].min() > normal.filter(task=TASKS["parentheses"])["test_accuracy"].max()
 
 
 def test_quick_models_that_need_more_steps(page: str) -> None:

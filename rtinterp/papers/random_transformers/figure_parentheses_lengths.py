@@ -22,6 +22,7 @@ from rtinterp.training.run import Run
 
 #: Rows of the training stream, of seed 0, among which those of each kind are counted.
 N_TRAINING_ROWS = 100_000
+MODEL = ["body", "d_model", "trainable"]
 KINDS = {"all": "all strings", "balanced": "balanced strings"}
 #: Of intervals of medians.
 INTERVAL_SEED = 0
@@ -79,7 +80,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
     for column, task in enumerate(tasks, 1):
         for row, strings in enumerate(KINDS, 1):
             panel = table.filter(pl.col("task") == task, pl.col("strings") == strings)
-            _add_panel(figure, panel, named, {"row": row, "col": column})
+            _add_panel(figure, panel, named, _told_seeds(table), {"row": row, "col": column})
     axes(figure).update_yaxes(range=[-0.04, 1.06], tickformat=".0%").update_yaxes(title_text="test accuracy", col=1)
     figure.update_xaxes(title_text="length of the string", row=len(KINDS))
     figure.update_layout(legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.13})
@@ -105,12 +106,27 @@ def _n_rows(table: pl.DataFrame) -> int:
     return int(table.filter(pl.col("strings") == "all").unique("length")["n_rows"].sum())
 
 
-def _add_panel(figure: go.Figure, panel: pl.DataFrame, named: set[str], place: dict[str, int]) -> None:
+def _told_seeds(table: pl.DataFrame) -> dict[tuple[str, int, str], str]:
+    """By model: ``"5 seeds"``, or ``"5 and 3 seeds"`` of two tasks."""
+    n_seeds: dict[tuple[str, int, str], list[str]] = {}
+    for model in table.partition_by("task", *MODEL, maintain_order=True):
+        n_seeds.setdefault(model.select(MODEL).row(0), []).append(str(model["seed"].n_unique()))
+    told = {model: " and ".join(dict.fromkeys(counts)) for model, counts in n_seeds.items()}
+    return {model: f"{counts} seed{'s' if counts != '1' else ''}" for model, counts in told.items()}
+
+
+def _add_panel(
+    figure: go.Figure,
+    panel: pl.DataFrame,
+    named: set[str],
+    seeds: dict[tuple[str, int, str], str],
+    place: dict[str, int],
+) -> None:
     """A line per model, and below it where the training stream has no such strings."""
-    models = panel.partition_by("body", "d_model", "trainable", maintain_order=True)
+    models = panel.partition_by(MODEL, maintain_order=True)
     for n_before, of_model in enumerate(models):
-        body, width, trainable = of_model.select("body", "d_model", "trainable").row(0)
-        name = f"{style.model_name(body, trainable)}, width {width}"
+        body, width, trainable = model = of_model.select(MODEL).row(0)
+        name = f"{style.model_name(body, trainable)}, width {width} ({seeds[model]})"
         wide = width == panel["d_model"].max()
         look = {"dash": "dot" if body == "lstm" else "solid" if wide else "dash", "color": regime_colour(trainable)}
         _add_model(figure, _medians(of_model), name, look, named, {"n_before": n_before, **place})
@@ -169,4 +185,5 @@ FIGURE = Figure(
     compute=compute,
     plot=plot,
     rows=(TASK,),
+    keeps_all_seeds=True,
 )

@@ -120,4 +120,5 @@ FIGURE = Figure(
     compute=compute,
     plot=plot,
     rows=(TASK,),
+    keeps_all_seeds=True,
 )

@@ -39,4 +39,5 @@ FIGURE = Figure(
     compute=accuracies,
     plot=plot,
     rows=(TASK,),
+    keeps_all_seeds=True,
 )
