@@ -8,13 +8,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rtinterp.figures import stored_tables
 from rtinterp.figures.figure import Figure
 from rtinterp.figures.paper import Paper
 from rtinterp.figures.provenance import origins
 from rtinterp.figures.render import table_path
 from rtinterp.figures.standing import Place, best_places
-from rtinterp.figures.stored_tables import best_stored_table
+from rtinterp.figures.stored_tables import best_choice, best_stored_table
 from rtinterp.papers import PAPERS
 from rtinterp.store import RunStore
 
@@ -110,21 +109,12 @@ def test_a_row_of_too_few_bodies_that_lacks_something_does_not_stand() -> None:
 
 
 @pytest.mark.parametrize(("paper", "figure"), DRAWN)
-def test_what_is_shipped_of_runs_costs_no_row_of_the_tables(
-    paper: Paper, figure: Figure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_shipped_of_runs_costs_no_row_of_the_tables(paper: Paper, figure: Figure, tmp_path: Path) -> None:
     """The runs are not computed: what would stand is counted."""
-    standing: list[Place] = []
-
-    def count(places: list[Place], _: object) -> dict[Place, object]:
-        standing.extend(places)
-        return {}
-
-    monkeypatch.setattr(stored_tables, "_load", count)
-    monkeypatch.setattr(stored_tables, "_assembled", lambda *_: None)
-    best_stored_table(paper, figure, origins(RunStore(tmp_path / "none"), tmp_path / "results", SHIPPED))
+    choice = best_choice(paper, figure, origins(RunStore(tmp_path / "none"), tmp_path / "results", SHIPPED))
+    assert choice is not None
     table = pl.read_csv(table_path(figure.name, SHIPPED / paper.name), infer_schema_length=None)
-    assert len(standing) >= len(table.select("scale", *figure.key).unique())
+    assert len(choice.held) >= len(table.select("scale", *figure.key).unique())
 
 
 @pytest.mark.parametrize(("paper", "figure"), DRAWN)
