@@ -12,7 +12,7 @@ from rtinterp import build_model
 from rtinterp.analysis import complete, residual_explained_variance
 from rtinterp.models.build import hooked_model
 from rtinterp.models.mamba.hooked import recurrent_states
-from rtinterp.models.mamba.scan import linear_scan, reversed_scan
+from rtinterp.models.mamba.scan import Scan, run
 from rtinterp.models.mamba.selective_scan import selective_scan
 from rtinterp.models.mamba.spec import MambaSpec
 from rtinterp.models.prefixes import distinct_prefixes, share_entries
@@ -103,8 +103,12 @@ def test_scans_are_the_recurrence_forwards_and_backwards(n_pos: int) -> None:
     for at in range(1, n_pos):
         states.append(kept[:, at] * states[-1] + added[:, at])
         from_the_end.append(kept[:, n_pos - at] * from_the_end[-1] + added[:, n_pos - 1 - at])
-    torch.testing.assert_close(linear_scan(kept, added), torch.stack(states, 1))
-    torch.testing.assert_close(reversed_scan(kept, added), torch.stack(from_the_end[::-1], 1))
+    scan, forwards, backwards = Scan(kept), added.clone(), added.clone()
+    scan.join()
+    run(scan.forwards(forwards))
+    run(scan.backwards(backwards))
+    torch.testing.assert_close(forwards, torch.stack(states, 1))
+    torch.testing.assert_close(backwards, torch.stack(from_the_end[::-1], 1))
 
 
 @pytest.mark.parametrize("n_pos", [1, 2, 7])

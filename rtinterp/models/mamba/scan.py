@@ -2,54 +2,69 @@
 
 Neighbours are joined into one step of a recurrence of half the length, whose states are those of every second position;
 the others follow from these. So the operations grow with the length, and those that wait for others with its logarithm.
+What neighbours leave together is the same in both directions. States are written over what is added, and the views of
+all this are made once for the many times that the same buffers are filled.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 
-def linear_scan(
-    kept: Float[Tensor, "batch pos *state"], added: Float[Tensor, "batch pos *state"]
-) -> Float[Tensor, "batch pos *state"]:
-    """Compute the states after every position, from zero before the first. No gradients pass through.
+class Step(NamedTuple):
+    """Some positions, to which others are added by a factor."""
+
+    target: Float[Tensor, "batch some *state"]
+    factor: Float[Tensor, "batch some *state"]
+    source: Float[Tensor, "batch some *state"]
+
+
+def run(steps: list[Step]) -> None:
+    """Take the steps, each after the one before."""
+    for target, factor, source in steps:
+        target.addcmul_(factor, source)
+
+
+class Scan:
+    """Ways from what positions add to states; no gradients pass through.
 
     Args:
-        kept: what each position leaves of the state before it; the first one's is not read.
-        added: what each position adds.
+        kept: what each position leaves of the state before it; of the first one nothing depends on it. Whoever fills it
+            calls ``join`` before steps are taken.
     """
-    n_pos = kept.shape[1]
-    if n_pos == 1:
-        return added
-    evens, odds, later_evens = slice(0, n_pos - 1, 2), slice(1, n_pos, 2), slice(2, n_pos, 2)
-    states = torch.empty_like(added)
-    states[:, 0] = added[:, 0]
-    states[:, odds] = linear_scan(
-        kept[:, odds] * kept[:, evens], torch.addcmul(added[:, odds], kept[:, odds], added[:, evens])
-    )
-    before = states[:, 1 : n_pos - 1 : 2]
-    torch.addcmul(added[:, later_evens], kept[:, later_evens], before, out=states[:, later_evens])
-    return states
 
+    def __init__(self, kept: Float[Tensor, "batch pos *state"]) -> None:
+        self._levels = [kept]
+        while (n_pos := self._levels[-1].shape[1]) > 1:
+            self._levels.append(torch.empty_like(self._levels[-1][:, : n_pos // 2]))
+        pairs = zip(self._levels[1:], self._levels, strict=False)
+        self._joins = [(level, of[:, 1::2], of[:, : 2 * level.shape[1] : 2]) for level, of in pairs]
 
-def reversed_scan(
-    kept: Float[Tensor, "batch pos *state"], added: Float[Tensor, "batch pos *state"]
-) -> Float[Tensor, "batch pos *state"]:
-    """Compute h_t = a_{t+1} h_{t+1} + b_t, from zero after the last position, as gradients of states go back."""
-    n_pos = kept.shape[1]
-    if n_pos == 1:
-        return added
-    odds, later_evens = slice(1, n_pos, 2), slice(2, n_pos, 2)
-    n_odds, n_later = n_pos // 2, (n_pos - 1) // 2
-    added_to_evens = added[:, 0::2].clone()
-    added_to_evens[:, :n_odds].addcmul_(kept[:, odds], added[:, odds])
-    between_evens = torch.ones_like(added_to_evens)
-    torch.mul(kept[:, 1 : 2 * n_later : 2], kept[:, later_evens], out=between_evens[:, 1:])
-    states = torch.empty_like(added)
-    evens = reversed_scan(between_evens, added_to_evens)
-    states[:, 0::2] = evens
-    states[:, odds] = added[:, odds]
-    states[:, 1 : 2 * n_later : 2].addcmul_(kept[:, later_evens], evens[:, 1:])
-    return states
+    def join(self) -> None:
+        """Compute what neighbours leave together, their pairs, the pairs of these and so on."""
+        for together, later, earlier in self._joins:
+            torch.mul(later, earlier, out=together)
+
+    def forwards(self, added: Float[Tensor, "batch pos *state"]) -> list[Step]:
+        """Steps that turn what positions add into the states after them, from zero before the first."""
+        at_levels = self._at_levels(added)
+        pairs = [Step(x[:, 1::2], kept[:, 1::2], x[:, : 2 * (x.shape[1] // 2) : 2]) for kept, x in at_levels]
+        between = [Step(x[:, 2::2], kept[:, 2::2], x[:, 1:-1:2]) for kept, x in at_levels]
+        return [*pairs, *reversed(between)]
+
+    def backwards(self, added: Float[Tensor, "batch pos *state"]) -> list[Step]:
+        """Steps that turn b into h_t = a_{t+1} h_{t+1} + b_t, from zero after the last, as gradients of states go."""
+        at_levels = self._at_levels(added)
+        between = [Step(x[:, 1:-1:2], kept[:, 2::2], x[:, 2::2]) for kept, x in at_levels]
+        pairs = [Step(x[:, : 2 * (x.shape[1] // 2) : 2], kept[:, 1::2], x[:, 1::2]) for kept, x in at_levels]
+        return [*between, *reversed(pairs)]
+
+    def _at_levels(
+        self, added: Float[Tensor, "batch pos *state"]
+    ) -> list[tuple[Float[Tensor, "batch some *state"], Float[Tensor, "batch some *state"]]]:
+        """What is kept at each level, and its places: every second of those of the level before."""
+        return [(kept, added[:, 2**level - 1 :: 2**level]) for level, kept in enumerate(self._levels[:-1])]
