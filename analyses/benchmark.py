@@ -16,6 +16,7 @@ from pathlib import Path
 import polars as pl
 import torch
 import tyro
+from benchmarking.bodies import BODY_CASE, time_bodies
 from benchmarking.cases import CASES, GPU_CASES, SAMPLING_CASES, TO_ACCURACY, Case
 from benchmarking.contenders import CONTENDERS
 from benchmarking.explained_variance import race_to_variance
@@ -53,8 +54,8 @@ def benchmark(
         device: cpu or cuda; cuda where there is one if not given.
         quick: fewer cases, a few minutes.
         only: parts to run: steps, accuracy (time to 99 %), sampling, variance, interventions (in forward passes),
-            regimes (what training less of a model saves), precision (what bfloat16 changes in what is learned); all if
-            not given.
+            regimes (what training less of a model saves), bodies (what another body costs), precision (what bfloat16
+            changes in what is learned); all if not given.
         turns: timed turns of every contender.
         out: folder for the tables.
         runs: run store of the part on precision, which trains what is not there.
@@ -66,6 +67,7 @@ def benchmark(
         "variance": _variance,
         "interventions": _interventions,
         "regimes": _regimes,
+        "bodies": _bodies,
         "precision": functools.partial(_precision, runs=runs),
     }
     unknown = set(only).difference(parts)
@@ -200,6 +202,15 @@ def _regimes(device: str, quick: bool, n_turns: int, path: Path) -> None:
     table.write_csv(path, float_precision=4)
     ratios = [f"user_over_full{end}" for end in ("", "_min", "_max")]
     _print(table.select("task", "block", "regime", "user_milliseconds", *ratios, "wall_over_full"))
+
+
+def _bodies(device: str, quick: bool, n_turns: int, path: Path) -> None:
+    """On the CPU: a step of each body, over one of a softmax transformer."""
+    del device, quick
+    table = pl.DataFrame(time_bodies(BODY_CASE, n_turns)).with_columns(device=pl.lit(describe_device("cpu")))
+    table.write_csv(path, float_precision=4)
+    ratios = [f"user_over_softmax{end}" for end in ("", "_min", "_max")]
+    _print(table.select("task", "body", "trainable", "user_milliseconds", *ratios, "wall_over_softmax"))
 
 
 def _precision(device: str, quick: bool, n_turns: int, path: Path, runs: Path) -> None:

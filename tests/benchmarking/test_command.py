@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from benchmarking import explained_variance, measure
+from benchmarking.bodies import BodyCase
 from benchmarking.cases import Case, ToAccuracy
 from benchmarking.contenders import CONTENDERS
 from benchmarking.measure import Timing
@@ -40,6 +41,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     task = ModularAddition(p=5)
     monkeypatch.setitem(benchmark.CASES, True, (Case(task, 16, 50, n_seeds=2), Case(task, 16, 20)))
     monkeypatch.setattr(benchmark, "SAMPLING_CASES", (Case(task, 16, 1000),))
+    monkeypatch.setattr(benchmark, "BODY_CASE", BodyCase(task, 16, 8))
     monkeypatch.setattr(benchmark, "REGIME_CASES", (RegimeCase(task, Size(16), 8),))
     to_accuracy = ToAccuracy(task, 16, TrainSpec(n_steps=10, batch_size=20, n_warmup_steps=0), 0.0, 5)
     monkeypatch.setattr(benchmark, "TO_ACCURACY", to_accuracy)

@@ -8,7 +8,7 @@ from pathlib import Path
 import benchmark
 import polars as pl
 import pytest
-from benchmarking import regimes
+from benchmarking import turns
 from benchmarking.regimes import CONTENDERS, RegimeCase, time_regimes
 
 from rtinterp.models.transformer.spec import ModelSpec
@@ -33,9 +33,9 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> list[RunSpec]:
 
         return step
 
-    monkeypatch.setattr(regimes, "_stepper", stepper)
-    monkeypatch.setattr(regimes, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
-    monkeypatch.setattr(regimes, "_user_seconds", lambda: now[0] / 3)
+    monkeypatch.setattr(turns, "_stepper", stepper)
+    monkeypatch.setattr(turns, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(turns, "_user_seconds", lambda: now[0] / 3)
     return stepped
 
 
@@ -55,8 +55,8 @@ def test_ratios_are_of_the_same_block(ticking: list[RunSpec]) -> None:
 
 def test_the_command_writes_ratios_of_real_steps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(benchmark, "REGIME_CASES", (CASE,))
-    monkeypatch.setattr(regimes, "LEAST_SECONDS", 0.0)
-    monkeypatch.setattr(regimes, "LEAST_STEPS", 20)
+    monkeypatch.setattr(turns, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(turns, "LEAST_STEPS", 20)
     benchmark.benchmark(device="cpu", only=("regimes",), turns=1, out=tmp_path)
     table = pl.read_csv(tmp_path / "benchmark_regimes.csv")
     full = table.filter(pl.col("regime") == "standard")

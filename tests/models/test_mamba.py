@@ -112,11 +112,11 @@ def test_scans_are_the_recurrence_forwards_and_backwards(n_pos: int) -> None:
 
 
 @pytest.mark.parametrize("n_pos", [1, 2, 7])
-@pytest.mark.parametrize("at_once", [1, 10**6])
+@pytest.mark.parametrize("at_once", [1, 300, 10**6])
 def test_gradients_of_the_scan_are_those_of_the_recurrence(
     n_pos: int, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many sequences are worked on at a time."""
+    """However many sequences are worked on at a time: one, two and then one, all."""
     monkeypatch.setattr("rtinterp.models.mamba.selective_scan.STATES_AT_ONCE", at_once)
     generator = torch.Generator().manual_seed(n_pos)
 
