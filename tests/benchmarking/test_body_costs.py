@@ -15,6 +15,7 @@ from rtinterp.models.mamba.spec import MambaSpec
 from rtinterp.tasks import ModularAddition
 from rtinterp.training.spec import RunSpec
 
+ANALYSES = Path(benchmark.__file__).parent
 CASE = BodyCase(ModularAddition(p=5), 16, 8)
 
 
@@ -46,3 +47,26 @@ def test_the_command_writes_ratios_of_real_steps(monkeypatch: pytest.MonkeyPatch
     table = pl.read_csv(tmp_path / "benchmark_bodies.csv")
     assert table.filter(body="softmax")["wall_over_softmax"].to_list() == [1.0, 1.0]
     assert (table["wall_milliseconds"] > 0).all()
+
+
+def test_the_page_says_what_was_measured() -> None:
+    table = pl.read_csv(ANALYSES / "data" / "benchmark_bodies.csv")
+    page = " ".join((ANALYSES / "README.md").read_text().split())
+
+    def said(body: str, trainable: str, ends: bool = False) -> str:
+        row = table.row(by_predicate=(pl.col("body") == body) & (pl.col("trainable") == trainable), named=True)
+        middle, low, high = (f"{row[f'user_over_softmax{end}']:.2f}" for end in ("", "_min", "_max"))
+        return f"{middle} ({low} to {high})" if ends else middle
+
+    def linear(trainable: str) -> str:
+        kinds = sorted(said(body, trainable) for body in ("linear", "linear_normalised", "retention"))
+        return f"{kinds[0]} to {kinds[-1]}"
+
+    alone, everything = REGIMES
+    gated, mamba = (said(body, alone, ends=True) for body in ("gated_linear", "mamba"))
+    assert f"{linear(alone)} of its step, gated linear attention {gated}, Mamba {mamba}" in page
+    assert f"an LSTM {said('lstm', alone)}, S4D {said('s4d', alone)}" in page
+    gated, mamba = (said(body, everything, ends=True) for body in ("gated_linear", "mamba"))
+    recurrent = f"{said('lstm', everything)} and {said('s4d', everything)}"
+    assert f"where all trains, {linear(everything)}, {gated}, {mamba}, {recurrent}." in page
+    assert table.filter(body="mamba")["user_over_softmax_max"].max() < 3

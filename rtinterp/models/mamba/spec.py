@@ -13,21 +13,18 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from rtinterp.models.body import Body
-from rtinterp.models.initial_values import Constant, InitialValue, Normal, Uniform
+from rtinterp.models.initial_values import Constant, InitialValue, Uniform
 from rtinterp.models.mamba.architecture import MambaArchitecture
 from rtinterp.models.mamba.initial_values import LogOfCount, StepBias
-from rtinterp.models.mamba.stacked import NORM_EPS, StackedMamba, stack_mamba
-from rtinterp.models.parameters import TOKEN_EMBEDDING, UNEMBEDDING, UNEMBEDDING_BIAS, Parameter, matrix, vector
+from rtinterp.models.mamba.stacked import NORM_EPS, stack_mamba
+from rtinterp.models.parameters import Parameter, vector
 from rtinterp.models.products import BatchSize, Stage
+from rtinterp.models.state_space import PROJECTIONS, STATE_SPACE, StackedLayers, embedding_parameters
 from rtinterp.strict import strict
 from rtinterp.tasks import Task
 
 if TYPE_CHECKING:
     from rtinterp.models.hooked_decoder import HookedDecoder
-
-#: The component groups of a layer: its maps from and to the residual stream, and what lies between them.
-PROJECTIONS, STATE_SPACE = "projections", "state_space"
-EMBEDDING_STD = 0.02
 
 
 @strict
@@ -44,9 +41,7 @@ class MambaSpec(MambaArchitecture, Body):
             n_ctx: makes no difference; there is no positional embedding.
         """
         return (
-            matrix(TOKEN_EMBEDDING, (d_vocab, self.d_model), Normal(EMBEDDING_STD)),
-            matrix(UNEMBEDDING, (self.d_model, d_vocab_out or d_vocab), Normal(EMBEDDING_STD)),
-            Parameter(UNEMBEDDING_BIAS, (d_vocab_out or d_vocab,), Constant(0.0), "unembedding", trains=False),
+            *embedding_parameters(self.d_model, d_vocab, d_vocab_out or d_vocab),
             *(parameter for layer in range(self.n_layers) for parameter in self._layer(f"blocks.{layer}")),
             vector("ln_final.w", (self.d_model,), Constant(1.0)),
         )
@@ -79,7 +74,7 @@ class MambaSpec(MambaArchitecture, Body):
         tensors: Mapping[str, Float[Tensor, "model ..."]],
         frozen: Set[str] = frozenset(),
         dtype: torch.dtype = torch.float32,
-    ) -> StackedMamba:
+    ) -> StackedLayers:
         return stack_mamba(self, tensors, dtype)
 
     def hooked(self, task: Task, tensors: Mapping[str, Float32[Tensor, ...]], device: str) -> HookedDecoder:

@@ -13,20 +13,18 @@ from torch import Tensor
 from rtinterp.models.body import Body
 from rtinterp.models.initial_values import Constant, InitialValue, Normal, Uniform
 from rtinterp.models.layers import LAYER_NORM_EPS
-from rtinterp.models.parameters import TOKEN_EMBEDDING, UNEMBEDDING, UNEMBEDDING_BIAS, Parameter, matrix, vector
+from rtinterp.models.parameters import Parameter, vector
 from rtinterp.models.products import BatchSize, Stage
 from rtinterp.models.s4d.architecture import S4DArchitecture
 from rtinterp.models.s4d.initial_values import Frequencies, LogStep
-from rtinterp.models.s4d.stacked import StackedS4D, stack_s4d
+from rtinterp.models.s4d.stacked import stack_s4d
+from rtinterp.models.state_space import PROJECTIONS, STATE_SPACE, StackedLayers, embedding_parameters
 from rtinterp.strict import strict
 from rtinterp.tasks import Task
 
 if TYPE_CHECKING:
     from rtinterp.models.hooked_decoder import HookedDecoder
 
-#: The component groups of a layer: its map back to the residual stream, and its recurrence.
-PROJECTIONS, STATE_SPACE = "projections", "state_space"
-EMBEDDING_STD = 0.02
 #: Numbers fade at half the step size, as a rate.
 FADING = 0.5
 #: Of the real and the imaginary part of a weight of variance one.
@@ -47,9 +45,7 @@ class S4DSpec(S4DArchitecture, Body):
             n_ctx: makes no difference; there is no positional embedding.
         """
         return (
-            matrix(TOKEN_EMBEDDING, (d_vocab, self.d_model), Normal(EMBEDDING_STD)),
-            matrix(UNEMBEDDING, (self.d_model, d_vocab_out or d_vocab), Normal(EMBEDDING_STD)),
-            Parameter(UNEMBEDDING_BIAS, (d_vocab_out or d_vocab,), Constant(0.0), "unembedding", trains=False),
+            *embedding_parameters(self.d_model, d_vocab, d_vocab_out or d_vocab),
             *(parameter for layer in range(self.n_layers) for parameter in self._layer(f"blocks.{layer}")),
             *self._norm("ln_final"),
         )
@@ -80,7 +76,7 @@ class S4DSpec(S4DArchitecture, Body):
         tensors: Mapping[str, Float[Tensor, "model ..."]],
         frozen: Set[str] = frozenset(),
         dtype: torch.dtype = torch.float32,
-    ) -> StackedS4D:
+    ) -> StackedLayers:
         return stack_s4d(self, tensors, dtype)
 
     def hooked(self, task: Task, tensors: Mapping[str, Float32[Tensor, ...]], device: str) -> HookedDecoder:
