@@ -35,6 +35,7 @@ Each kind of analysis is a module:
 - ``readout``: an unembedding fitted anew to what a model ends with.
 - ``role_replacements``: what stands in the place of activations, by the role of their positions.
 - ``site_statistics``: mean, covariance and sensitivity of activations, from which subspaces are found.
+- ``slices``: how many sequences run at a time.
 - ``stitching``: the embeddings of one body in another.
 - ``subspaces``: what lies in a subspace of the residual stream, and how two compare.
 - ``subspace_finding``: principal and sensitive subspaces, and random ones as controls.

@@ -23,7 +23,8 @@ from torch import Tensor
 
 from rtinterp.analysis.ablations import Ablation, head_writes, nodes_of
 from rtinterp.analysis.layer_parts import after_mlp, factors_of, gathered, kept, logits_of
-from rtinterp.analysis.predictions import ACTIVATIONS_PER_PASS, is_right
+from rtinterp.analysis.predictions import is_right
+from rtinterp.analysis.slices import ACTIVATIONS_PER_SLICE
 from rtinterp.models.transformer.multipliers import times
 from rtinterp.tasks import Batch
 
@@ -124,4 +125,4 @@ def _rows_per_pass(model: Any, scored: Bool[Tensor, "batch pos"], n_nodes: int) 
     n_scored = int(scored.sum(dim=1).max())
     of_nodes = n_nodes * n_pos * cfg.d_model
     of_subsets = n_scored * 2**cfg.n_heads * max(cfg.d_mlp, 2 * cfg.d_model, 2 * cfg.d_vocab_out)
-    return max(1, ACTIVATIONS_PER_PASS // max(of_nodes, of_subsets, n_pos * cfg.d_mlp))
+    return max(1, ACTIVATIONS_PER_SLICE // max(of_nodes, of_subsets, n_pos * cfg.d_mlp))

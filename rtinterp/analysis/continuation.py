@@ -2,7 +2,7 @@
 
 What precedes the site is run once, and the last layer computes scored predictions only, so that an intervention costs
 what follows the site. ``value`` is the same number as the measure of the whole model within ``intervene``. The model
-must be without interventions; all sequences run at once, so pass a few hundred.
+must be without interventions; what stands at the site is kept of all sequences at once, so pass a few hundred.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from rtinterp.analysis.circuits import Measure
 from rtinterp.analysis.interventions import Intervention, activations_at_sites, changed, residual_sites
 from rtinterp.analysis.layer_parts import logits_from, logits_from_part
 from rtinterp.analysis.predictions import is_right
+from rtinterp.analysis.slices import ACTIVATIONS_PER_SLICE, rows_of
 from rtinterp.tasks import Batch
 
 if TYPE_CHECKING:
@@ -82,6 +83,11 @@ class Continuation:
     def logits(self, intervention: Intervention) -> Float[Tensor, "prediction d_vocab_out"]:
         """Compute the logits of every scored prediction, sequence after sequence; differentiable."""
         h = changed(intervention, self.activations, self._tokens)
+        n_rows = rows_of(ACTIVATIONS_PER_SLICE, self._model, h.shape[1])
+        return torch.cat([self._logits(h, slice(row, row + n_rows)) for row in range(0, len(h), n_rows)])
+
+    def _logits(self, h: Float[Tensor, "batch pos *shape"], rows: slice) -> Float[Tensor, "prediction d_vocab_out"]:
+        """The logits of some sequences, whose activations at the site are the rows of h."""
         if self._stream is None:
-            return logits_from(self._model, self.site, h, self._scored)
-        return logits_from_part(self._model, self.site, self._stream, h, self._scored)
+            return logits_from(self._model, self.site, h[rows], self._scored[rows])
+        return logits_from_part(self._model, self.site, self._stream[rows], h[rows], self._scored[rows])

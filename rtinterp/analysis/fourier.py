@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from rtinterp.models.hooked_model import HookedModel
 
 #: Pairs in one forward pass.
-PAIRS_PER_PASS = 4096
+PAIRS_PER_PASS = 1024
 
 
 @torch.no_grad()

@@ -11,8 +11,7 @@ hook that puts in activations of the whole batch, of a cache for example, fails 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator
 
 import polars as pl
 import torch
@@ -20,15 +19,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
+from rtinterp.analysis.slices import ACTIVATIONS_PER_PASS, Model, rows_of
 from rtinterp.tasks import Batch
-
-#: A HookedTransformer, a HookedRecurrent, or anything else that makes logits of tokens; perhaps on another device.
-Model: TypeAlias = Callable[[Int64[Tensor, "batch pos"]], Float[Tensor, "batch pos d_vocab_out"]]
-
-#: Of the largest tensor of a forward pass, 256 MiB as float32.
-ACTIVATIONS_PER_PASS = 2**26
-#: Numbers at a position of a model that does not say how large it is.
-UNKNOWN_WIDTH = 4096
 
 
 def accuracy(model: Model, batch: Batch) -> float:
@@ -171,20 +163,12 @@ def _predictions(
     # Nothing after the last scored position is read.
     n_pos = int(batch.scored.any(dim=0).nonzero().max()) + 1
     _check_fit(model, batch, n_pos)
-    n_rows, done = _rows_per_pass(model, n_pos), 0
+    n_rows, done = rows_of(ACTIVATIONS_PER_PASS, model, n_pos), 0
     for rows in range(0, len(batch), n_rows):
         scored = batch.scored[rows : rows + n_rows, :n_pos]
         logits = model(batch.tokens[rows : rows + n_rows, :n_pos]).to(scored.device)[scored].float()
         yield logits, beside[done : done + len(logits)].to(scored.device)
         done += len(logits)
-
-
-def _rows_per_pass(model: Model, n_pos: int) -> int:
-    cfg = getattr(model, "cfg", None)
-    if cfg is None:
-        return max(1, ACTIVATIONS_PER_PASS // (n_pos * UNKNOWN_WIDTH))
-    sizes = (cfg.d_model, cfg.d_vocab_out, getattr(cfg, "d_mlp", 0), getattr(cfg, "n_heads", 0) * n_pos)
-    return max(1, ACTIVATIONS_PER_PASS // (n_pos * max(sizes)))
 
 
 def _check_fit(model: Model, batch: Batch, n_pos: int) -> None:

@@ -125,7 +125,7 @@ def test_slices_change_nothing(
     sharp_model: HookedModel, batch: Batch, others: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = subset_values(sharp_model, batch, ResampleAblation(others), nats)
-    monkeypatch.setattr("rtinterp.analysis.circuits.ACTIVATIONS_PER_PASS", 1)
+    monkeypatch.setattr("rtinterp.analysis.circuits.ACTIVATIONS_PER_SLICE", 1)
     torch.testing.assert_close(subset_values(sharp_model, batch, ResampleAblation(others), nats), whole)
 
 

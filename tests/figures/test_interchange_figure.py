@@ -9,19 +9,17 @@ import pytest
 import torch
 
 from rtinterp.analysis import accuracy
-from rtinterp.papers.mechanism import PAPER, figure_interchange
-from rtinterp.papers.mechanism.figure_interchange import (
+from rtinterp.papers.mechanism import PAPER, interchange_measurements
+from rtinterp.papers.mechanism.figure_interchange import BASES, compute, plot
+from rtinterp.papers.mechanism.interchange_measurements import (
     AFTER_LAST,
     ANSWER,
-    BASES,
     CONTROL_RANK,
     N_LEARNED_FROM,
     N_RANDOM_SUBSPACES,
     N_TEST_PAIRS,
     PAIRS_SEED,
     RANKS,
-    compute,
-    plot,
 )
 from rtinterp.papers.random_transformers.scales import SCALES
 from rtinterp.store.training import train
@@ -44,7 +42,7 @@ def runs() -> list[Run]:
 def table(runs: list[Run]) -> pl.DataFrame:
     """Searched everywhere: models of this size hold no variable."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figure_interchange, "WORTH_SEARCHING", 0.0)
+        patch.setattr(interchange_measurements, "WORTH_SEARCHING", 0.0)
         return compute(runs)
 
 
@@ -78,7 +76,7 @@ def test_every_basis_has_its_ranks_and_only_random_transformers_an_untrained_twi
 
 def test_nothing_is_searched_where_the_whole_site_does_not_hold_the_variable(runs: list[Run]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figure_interchange, "WORTH_SEARCHING", 1.01)
+        patch.setattr(interchange_measurements, "WORTH_SEARCHING", 1.01)
         assert set(compute(runs[:1])["basis"]) == {"whole"}
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import polars as pl
 
 from rtinterp.papers.mechanism import FIGURES as FIGURES_BY_NAME
-from rtinterp.papers.mechanism.figure_interchange import AFTER_LAST, ANSWER
 from rtinterp.papers.mechanism.figure_rank_dial import least_sufficient_rank
 from rtinterp.papers.mechanism.figure_replacements import AFTER_FIRST, EMBEDDING, N_EVALUATIONS
 from rtinterp.papers.mechanism.figure_warm_starts import steps_needed
+from rtinterp.papers.mechanism.interchange_measurements import AFTER_LAST, ANSWER
 
 FIGURES = Path(__file__).parents[2] / "figures"
 

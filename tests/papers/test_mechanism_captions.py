@@ -9,7 +9,7 @@ import pytest
 
 from rtinterp.figures.render import table_path
 from rtinterp.papers.mechanism import FIGURES
-from rtinterp.papers.mechanism.figure_interchange import AFTER_FIRST, AFTER_LAST, ANSWER
+from rtinterp.papers.mechanism.interchange_measurements import AFTER_FIRST, AFTER_LAST, ANSWER
 
 SHIPPED = Path(__file__).parents[2] / "figures"
 EMBEDDING, LAST = "blocks.0.hook_resid_pre", "blocks.1.hook_resid_post"

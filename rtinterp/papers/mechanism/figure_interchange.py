@@ -2,59 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 import polars as pl
-import torch
-from jaxtyping import Bool
 from plotly.subplots import make_subplots
-from torch import Tensor
 
-from rtinterp.analysis import (
-    PairsAtSite,
-    Subspace,
-    interchange_accuracies,
-    interchange_accuracy,
-    learned_subspace,
-    pairs_at,
-    positions_that_feed,
-    random_subspace,
-    site_statistics,
-    split_by_readers,
-    unembedding_readers,
-)
 from rtinterp.figures import style
 from rtinterp.figures.curves import log_axis
-from rtinterp.figures.figure import TASK, Figure, task_of, with_run_columns
+from rtinterp.figures.figure import TASK, Figure, with_run_columns
 from rtinterp.figures.regime_style import regime_name
-from rtinterp.models.build import build_model
 from rtinterp.papers.mechanism.grid import N_BODIES
+from rtinterp.papers.mechanism.interchange_measurements import (
+    AFTER_FIRST,
+    AFTER_LAST,
+    ANSWER,
+    CONTROL_RANK,
+    RANKS,
+    interchanged,
+)
 from rtinterp.plot.look import COLOURS, axes
-from rtinterp.tasks.causal_task import CausalTask, Counterfactuals
 from rtinterp.training.run import Run
 
-if TYPE_CHECKING:
-    from rtinterp.models.hooked_model import HookedModel
-
-#: Pairs that a subspace is learned from, and held-out ones on which it is judged.
-N_LEARNED_FROM, N_TEST_PAIRS = 512, 256
-RANKS = (2, 8, 32)
-#: The rank of the controls, and of the subspace that is split by what reads it.
-CONTROL_RANK = 8
-#: A search is short: what it finds is a lower bound of what there is.
-SEARCH: Mapping[str, Any] = {"n_steps": 15, "pairs_per_step": 128, "learning_rate": 3e-2}
-N_RANDOM_SUBSPACES = 2
-PAIRS_SEED = 0
-#: Of tasks with more variables than these, which are shown.
-VARIABLES = ("a", "sum", "queried value", "asked marker", "carry 1", "equal counts", "never negative")
-#: Subspaces are looked for where interchanging the whole site does at least this.
-WORTH_SEARCHING = 0.5
-AFTER_FIRST, AFTER_LAST = "after the first layer", "after the last layer"
-#: Where: at the position that predicts, or wherever the sequences of a pair differ up to it.
-ANSWER, CHANGE = "answer", "change"
+#: What a basis is called.
 BASES = {
     "learned": "learned (DAS)",
     "principal": "largest variance",
@@ -65,8 +36,6 @@ BASES = {
 }
 CURVES = ("learned", "principal", "sensitive", "random")
 
-Named: TypeAlias = tuple[str, int, Subspace]
-
 
 def compute(runs: Sequence[Run]) -> pl.DataFrame:
     """Make one row per run, variable, site, place, basis, draw and rank: the interchange accuracy, in [0, 1].
@@ -75,102 +44,7 @@ def compute(runs: Sequence[Run]) -> pl.DataFrame:
     the learned one that the unembedding reads and does not. ``share_seen`` is how much of its directions lies in the
     first. ``intact`` is how often the answer of the source is given without any interchange.
     """
-    return pl.concat(with_run_columns(run, _of_run(run)) for run in runs)
-
-
-def _of_run(run: Run) -> pl.DataFrame:
-    task, last = task_of(run, CausalTask), run.model.cfg.n_layers - 1
-    # The body of a random transformer, with the embeddings that training starts from.
-    untrained = build_model(task, run.spec.model, run.spec.seed) if run.spec.trainable == "embeddings" else None
-    rows: list[dict[str, Any]] = []
-    for variable in (name for name in task.variables if name in VARIABLES):
-        generator = torch.Generator().manual_seed(PAIRS_SEED)
-        learn, test = (task.counterfactuals(n, variable, generator) for n in (N_LEARNED_FROM, N_TEST_PAIRS))
-        places = dict.fromkeys([(0, CHANGE), (0, ANSWER), (last, ANSWER)])
-        # What the model makes of the pairs is computed once for all searches and measurements.
-        ready = [pairs_at(run.model, pairs, [_site(layer) for layer in (0, last)]) for pairs in (learn, test)]
-        for layer, place in places:
-            labels = {"variable": variable, "site": AFTER_LAST if layer == last else AFTER_FIRST, "place": place}
-            pairs = _Pairs(learn, test, *(of[_site(layer)] for of in ready))
-            found = _at(run.model, untrained, pairs, _site(layer), place, layer == last)
-            rows += [{**labels, **one, "n_test_pairs": len(test)} for one in found]
-    return pl.DataFrame(rows, schema_overrides={"share_seen": pl.Float64}, infer_schema_length=None)
-
-
-def _site(layer: int) -> str:
-    return f"blocks.{layer}.hook_resid_post"
-
-
-class _Pairs(NamedTuple):
-    """Pairs to learn from and to judge on, and the same with what the trained model makes of them at a site."""
-
-    learn: Counterfactuals
-    test: Counterfactuals
-    learn_at: PairsAtSite
-    test_at: PairsAtSite
-
-
-def _at(
-    model: HookedModel, untrained: HookedModel | None, pairs: _Pairs, site: str, place: str, is_last: bool
-) -> list[dict[str, Any]]:
-    """Everything about one site and place."""
-    d_model, where = model.cfg.d_model, _where(pairs.test, place)
-    nothing, whole = (Subspace(torch.eye(d_model)[:rank], torch.zeros(d_model)) for rank in (0, d_model))
-    intact, full = interchange_accuracies(model, pairs.test_at, site, [nothing, whole], where)
-    found: list[tuple[str, int, int, float]] = [("whole", 0, d_model, full)]
-    share = None
-    if place == ANSWER and full >= WORTH_SEARCHING:
-        generator = torch.Generator().manual_seed(PAIRS_SEED)
-        named = list(_subspaces(model, pairs, site, generator))
-        if is_last:
-            rank = _control_rank(d_model)
-            (whole_one,) = [one for basis, _, one in named if (basis, one.rank) == ("learned", rank)]
-            split = split_by_readers(whole_one, unembedding_readers(model))
-            named, share = [*named, ("seen", 0, split.seen), ("unseen", 0, split.unseen)], split.share_seen
-        values = interchange_accuracies(model, pairs.test_at, site, [subspace for *_, subspace in named], where)
-        found += [(basis, draw, one.rank, value) for (basis, draw, one), value in zip(named, values, strict=True)]
-        if untrained is not None:
-            null = _learned(untrained, pairs.learn, site, _control_rank(d_model))
-            found.append(("untrained", 0, null.rank, interchange_accuracy(untrained, pairs.test, site, null, where)))
-    return [
-        {"basis": basis, "draw": draw, "rank": rank, "accuracy": value, "intact": intact, "share_seen": share}
-        for basis, draw, rank, value in found
-    ]
-
-
-def _subspaces(model: HookedModel, pairs: _Pairs, site: str, generator: torch.Generator) -> Iterator[Named]:
-    learn, learn_at, d_model = pairs.learn, pairs.learn_at, model.cfg.d_model
-    ranks = sorted({*(rank for rank in RANKS if rank <= d_model), _control_rank(d_model)})
-    for rank in ranks:
-        yield "learned", 0, _learned(model, learn_at, site, rank)
-    statistics = site_statistics(model, [learn.factual], site, _where(learn, ANSWER))
-    for name, basis in (("principal", statistics.principal), ("sensitive", statistics.sensitive)):
-        yield from ((name, 0, basis.first(rank).to(model.W_E)) for rank in ranks)
-    for draw in range(N_RANDOM_SUBSPACES):
-        drawn = random_subspace(ranks[-1], torch.zeros(d_model), generator)
-        yield from (("random", draw, drawn.first(rank)) for rank in ranks)
-    targets = learn.base.expected(learn.base.tokens.shape[1])
-    order = torch.randperm(len(learn), generator=generator)
-    at = learn.base.scored.int().argmax(1)
-    shuffled = targets.scatter(1, at[:, None], targets.gather(1, at[:, None])[order])
-    placebo = dataclasses.replace(learn_at, base=dataclasses.replace(learn.base, targets=shuffled))
-    yield "placebo", 0, _learned(model, placebo, site, _control_rank(d_model))
-
-
-def _learned(model: HookedModel, pairs: Counterfactuals | PairsAtSite, site: str, rank: int) -> Subspace:
-    generator = torch.Generator().manual_seed(PAIRS_SEED)
-    return learned_subspace(model, pairs, site, rank, generator, _where(pairs, ANSWER), **SEARCH)
-
-
-def _control_rank(d_model: int) -> int:
-    return min(CONTROL_RANK, d_model)
-
-
-def _where(pairs: Counterfactuals | PairsAtSite, place: str) -> Bool[Tensor, "batch pos"]:
-    tokens, scored = pairs.base.tokens, pairs.base.scored
-    if place == ANSWER:
-        return scored
-    return (tokens != pairs.sources[:, : tokens.shape[1]]) & positions_that_feed(scored)
+    return pl.concat(with_run_columns(run, interchanged(run)) for run in runs)
 
 
 def plot(table: pl.DataFrame) -> go.Figure:

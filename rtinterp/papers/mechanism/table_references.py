@@ -22,13 +22,15 @@ from rtinterp.analysis import (
     most_disjoint,
     node_writes,
     nodes_in,
+    positions_that_feed,
+    principal_subspace,
     ranks_up_to,
     refined_curve,
     replacements,
     residual_sites,
-    statistics_of_sites,
     subset_values,
 )
+from rtinterp.analysis.explained_variance import StreamingCovariance
 from rtinterp.figures import style
 from rtinterp.figures.accuracies import floor_columns
 from rtinterp.figures.figure import TASK, Figure, task_of, with_run_columns
@@ -101,11 +103,13 @@ def _directions(
 ) -> Iterator[tuple[str, str, dict[str, int | None]]]:
     sites = [site for site in residual_sites(model) if not site.endswith("resid_mid")]
     training = training_batches(run)
-    with torch.enable_grad():
-        statistics = statistics_of_sites(model, training, sites)
+    fed = torch.cat([positions_that_feed(one.scored) for one in training])
     pools = activations_at_sites(model, torch.cat([one.tokens for one in training]), sites)
     for site in sites:
-        rest, principal = Continuation(model, batch, site), statistics[site].principal.to(torch.zeros(()))
+        of_site = StreamingCovariance(model.cfg.d_model)
+        of_site.update(pools[site][fed])
+        principal = principal_subspace(of_site.covariance, of_site.mean).to(torch.zeros(()))
+        rest = Continuation(model, batch, site)
         references = {OVERALL: principal.centre, **dict(_of_references(pools[site], task, run, batch))}
         for name in REFERENCES:
             values = references[name]
