@@ -3,6 +3,7 @@
 Each kind of analysis is a module:
 
 - ``ablations``: what stands in the place of what a head or an MLP writes.
+- ``activations``: what stands at the sites of a model.
 - ``alignment``: whether a subspace holds a variable of the task: interchange accuracy, and a learned subspace.
 - ``attention``: where each head looks, and which head does a given job (paper, figure 2).
 - ``circuits``: what every subset of the heads and MLPs can do.
@@ -53,6 +54,7 @@ from rtinterp.analysis.ablations import (
     node_writes,
     nodes_of,
 )
+from rtinterp.analysis.activations import activations_at, activations_at_sites, means_by_role, residual_sites
 from rtinterp.analysis.alignment import (
     PairsAtSite,
     interchange_accuracies,
@@ -90,16 +92,12 @@ from rtinterp.analysis.imitation import TargetStatistics, target_statistics
 from rtinterp.analysis.intervals import Interval, RowCount, bootstrap_median, count_rows, wilson
 from rtinterp.analysis.interventions import (
     Intervention,
-    activations_at,
-    activations_at_sites,
     interchange,
     intervene,
-    means_by_role,
     project,
     remove,
     replace,
     replace_by_role,
-    residual_sites,
 )
 from rtinterp.analysis.labelled_rows import accuracy_by_label
 from rtinterp.analysis.layer_lens import layer_estimates, lens_table, share_explained

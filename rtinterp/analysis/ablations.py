@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from rtinterp.analysis.interventions import means_by_role
+from rtinterp.analysis.activations import means_by_role
 from rtinterp.analysis.layer_parts import factors_of
 from rtinterp.models.transformer.multipliers import times
 

@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from rtinterp.analysis.interventions import Intervention, Where, activations_at_sites, intervene, residual_sites
+from rtinterp.analysis.activations import activations_at_sites, residual_sites
+from rtinterp.analysis.interventions import Intervention, Where, intervene
 from rtinterp.analysis.layer_parts import logits_from
 from rtinterp.analysis.predictions import is_right
 from rtinterp.analysis.slices import ACTIVATIONS_PER_SLICE, rows_of

@@ -14,8 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rtinterp.analysis.ablations import nodes_of
+from rtinterp.analysis.activations import activations_at_sites, residual_sites
 from rtinterp.analysis.circuits import Measure
-from rtinterp.analysis.interventions import Intervention, activations_at_sites, changed, residual_sites
+from rtinterp.analysis.interventions import Intervention, changed
 from rtinterp.analysis.layer_parts import logits_from, logits_from_part
 from rtinterp.analysis.predictions import is_right
 from rtinterp.analysis.slices import ACTIVATIONS_PER_SLICE, rows_of

@@ -11,7 +11,7 @@ Where is a mask [batch pos], or a function from tokens to one, which also fits b
 of ``accuracy``: ``where=lambda tokens: task.roles(tokens) == VALUE``. What depends on the sequence, such as the sources
 of an interchange, must be of the batch that runs.
 
-Sites of a two-layer transformer, in the order of the forward pass: ``residual_sites``. Any other hook point whose
+Sites of the residual stream, in the order of the forward pass, are ``residual_sites``. Any other hook point whose
 activation has the shape [batch pos ... d] is a site too: ``"blocks.1.attn.hook_z"`` with ``heads``.
 """
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -135,69 +135,6 @@ def replace_by_role(
         roles: the role of every position, from 0; such as ``task.roles``.
     """
     return Intervention(site, lambda h, tokens: values.to(h)[roles(tokens).to(h.device)], where, heads)
-
-
-def residual_sites(model: HookedModel) -> tuple[str, ...]:
-    """The hook points of the residual stream: the embedding, then after attention and after the MLP of every layer.
-
-    Of a recurrent model, the token embedding and the hidden states of every layer.
-    """
-    layers = range(model.cfg.n_layers)
-    if "layers.0.hook_hidden" in model.hook_dict:
-        return ("hook_embed", *(f"layers.{layer}.hook_hidden" for layer in layers))
-    after = (f"blocks.{layer}.hook_resid_{part}" for layer in layers for part in ("mid", "post"))
-    return ("blocks.0.hook_resid_pre", *after)
-
-
-@torch.no_grad()
-def activations_at(
-    model: HookedModel, tokens: Int64[Tensor, "batch pos"], site: str
-) -> Float[Tensor, "batch pos *shape"]:
-    """Compute the activations at one site, with the hooks that the model has.
-
-    Raises:
-        ValueError: the model has no such hook point, or it was not called.
-    """
-    return activations_at_sites(model, tokens, [site])[site]
-
-
-@torch.no_grad()
-def activations_at_sites(
-    model: HookedModel, tokens: Int64[Tensor, "batch pos"], sites: Sequence[str]
-) -> dict[str, Float[Tensor, "batch pos *shape"]]:
-    """Compute the activations at several sites in one pass, which in a transformer ends after the last site's layer.
-
-    Raises:
-        ValueError: the model has no such hook point, or it was not called.
-    """
-    unknown = [site for site in sites if site not in model.hook_dict]
-    if unknown:
-        raise ValueError(f"the model has no hook point {unknown[0]!r}; model.hook_dict lists those it has")
-    in_layers = all(site.startswith("blocks.") for site in sites)
-    end = 1 + max(int(site.split(".")[1]) for site in sites) if sites and in_layers else None
-    _, cache = model.run_with_cache(tokens, names_filter=list(sites), stop_at_layer=end)
-    for site in sites:
-        if site not in cache:
-            raise ValueError(f"{site} was not called; some hook points are called only after model.set_use_...(True)")
-    return {site: cache[site] for site in sites}
-
-
-def means_by_role(
-    activations: Float[Tensor, "batch pos *shape"], roles: Int64[Tensor, "batch pos"], n_roles: int
-) -> Float[Tensor, "role ..."]:
-    """Average activations over the positions of each role; zero for a role that nothing has.
-
-    Raises:
-        ValueError: roles of another shape, or outside 0 .. n_roles - 1.
-    """
-    if roles.shape != activations.shape[:2]:
-        raise ValueError(f"roles have shape {list(roles.shape)}, the activations {list(activations.shape[:2])}")
-    if not 0 <= int(roles.min()) <= int(roles.max()) < n_roles:
-        raise ValueError(f"roles are {int(roles.min())} to {int(roles.max())}; with n_roles = {n_roles} they end below")
-    flat, index = activations.flatten(0, 1), roles.flatten().to(activations.device)
-    sums = flat.new_zeros(n_roles, *flat.shape[1:]).index_add_(0, index, flat)
-    counts = torch.bincount(index, minlength=n_roles).clamp(min=1)
-    return sums / counts.view(-1, *[1] * (flat.ndim - 1))
 
 
 def changed(

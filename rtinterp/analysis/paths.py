@@ -19,8 +19,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rtinterp.analysis.ablations import Node, node_writes, nodes_of
+from rtinterp.analysis.activations import activations_at
 from rtinterp.analysis.circuits import Measure
-from rtinterp.analysis.interventions import Intervention, activations_at, intervene
+from rtinterp.analysis.interventions import Intervention, intervene
 from rtinterp.analysis.layer_parts import check_adds_up
 from rtinterp.analysis.predictions import margins
 from rtinterp.tasks import Batch

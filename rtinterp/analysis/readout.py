@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from rtinterp.analysis.interventions import activations_at
+from rtinterp.analysis.activations import activations_at
 from rtinterp.analysis.stitching import with_tensors
 from rtinterp.tasks import Batch
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from rtinterp.analysis.interventions import means_by_role
+from rtinterp.analysis.activations import means_by_role
 
 #: What replaces, in the order of ``replacements``.
 REPLACEMENTS = ("zero", "mean", "resample")

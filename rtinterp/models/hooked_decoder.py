@@ -5,11 +5,11 @@ It works with transformer-lens 3.9 and with 4.x, which removed HookedTransformer
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Float32, Int, Int64
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor, nn
 from transformer_lens import ActivationCache, FactoredMatrix, HookedRootModule
 from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache
@@ -240,15 +240,3 @@ def _visible(
     n_keys = n_pos if mask is None else mask.shape[1]
     causal = torch.ones(n_pos, n_keys, dtype=torch.bool, device=device).tril(n_keys - n_pos)
     return causal[None, None] if mask is None else causal & (mask != 0)[:, None, None]
-
-
-def load_exactly(model: nn.Module, tensors: Mapping[str, Float32[Tensor, ...]]) -> None:
-    """Copy the tensors into the model's parameters.
-
-    Raises:
-        ValueError: a parameter has no tensor, or a tensor no parameter.
-    """
-    buffers = {name for name, _ in model.named_buffers()}
-    missing, unexpected = model.load_state_dict(dict(tensors), strict=False)
-    if unexpected or set(missing) - buffers:
-        raise ValueError(f"tensors do not make a model: missing {sorted(set(missing) - buffers)}, unknown {unexpected}")

@@ -12,7 +12,8 @@ from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.hook_points import HookPoint
 
 from rtinterp.models.body import Body
-from rtinterp.models.hooked_decoder import HookedDecoder, load_exactly
+from rtinterp.models.hooked_decoder import HookedDecoder
+from rtinterp.models.loading import load_exactly
 from rtinterp.tasks import Task
 
 #: Names of the tensors of a layer begin so.

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from rtinterp.analysis.activations import activations_at
 from rtinterp.analysis.alignment import interchange_accuracies, interchange_accuracy, learned_subspace, pairs_at
-from rtinterp.analysis.interventions import activations_at, interchange, intervene, replace
+from rtinterp.analysis.interventions import interchange, intervene, replace
 from rtinterp.analysis.predictions import accuracy
 from rtinterp.analysis.subspace_finding import random_subspace
 from rtinterp.analysis.subspaces import Subspace, expected_overlap, overlap

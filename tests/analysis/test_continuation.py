@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from rtinterp.analysis.activations import residual_sites
 from rtinterp.analysis.continuation import READ_FROM, Continuation
-from rtinterp.analysis.interventions import Intervention, intervene, project, remove, residual_sites
+from rtinterp.analysis.interventions import Intervention, intervene, project, remove
 from rtinterp.analysis.predictions import cross_entropy, nats, scored_logits
 from rtinterp.analysis.subspace_finding import random_subspace
 from rtinterp.models.build import build_model

@@ -8,18 +8,15 @@ import pytest
 import torch
 
 from rtinterp.analysis import accuracy, scored_logits
+from rtinterp.analysis.activations import activations_at, activations_at_sites, means_by_role, residual_sites
 from rtinterp.analysis.interventions import (
     Intervention,
-    activations_at,
-    activations_at_sites,
     interchange,
     intervene,
-    means_by_role,
     project,
     remove,
     replace,
     replace_by_role,
-    residual_sites,
 )
 from rtinterp.analysis.subspace_finding import random_subspace
 from rtinterp.analysis.subspaces import Subspace

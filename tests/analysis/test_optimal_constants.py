@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from rtinterp.analysis.activations import means_by_role
 from rtinterp.analysis.continuation import Continuation
-from rtinterp.analysis.interventions import intervene, means_by_role, replace, replace_by_role
+from rtinterp.analysis.interventions import intervene, replace, replace_by_role
 from rtinterp.analysis.optimal_constants import optimal_constants
 from rtinterp.analysis.predictions import cross_entropy, nats
 from rtinterp.models.build import build_model

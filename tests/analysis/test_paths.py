@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from rtinterp.analysis.ablations import Node, nodes_of
-from rtinterp.analysis.interventions import activations_at, intervene
+from rtinterp.analysis.activations import activations_at
+from rtinterp.analysis.interventions import intervene
 from rtinterp.analysis.paths import (
     Receiver,
     path,

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from rtinterp.analysis import accuracy, cross_entropy
-from rtinterp.analysis.interventions import activations_at, project, remove
+from rtinterp.analysis.activations import activations_at
+from rtinterp.analysis.interventions import project, remove
 from rtinterp.analysis.rank_curves import least_rank, rank_curve, ranks_up_to
 from rtinterp.analysis.site_statistics import (
     SiteStatistics,

@@ -11,7 +11,8 @@ import torch
 from model_references import planted_tensors
 from torch import Tensor
 
-from rtinterp.models.hooked_decoder import HookedDecoder, load_exactly
+from rtinterp.models.hooked_decoder import HookedDecoder
+from rtinterp.models.loading import load_exactly
 from rtinterp.models.transformer.hooked import has_hooked_transformer, hooked_decoder, hooked_transformer
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.tasks import NeedleInAHaystack

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from transformer_lens import HookedRootModule
 from transformer_lens.hook_points import HookPoint
 
-from rtinterp.models.hooked_decoder import load_exactly
 from rtinterp.models.hooked_embedding import HookedEmbed
+from rtinterp.models.loading import load_exactly
 from rtinterp.models.recurrent.architecture import Cell, RecurrentArchitecture
 from rtinterp.models.recurrent.stacked import stack_layer
 from rtinterp.tasks import Task

@@ -36,7 +36,7 @@ def hooked_transformer(
     Raises:
         ValueError: the tensors are not those of the model.
     """
-    from rtinterp.models.hooked_decoder import load_exactly
+    from rtinterp.models.loading import load_exactly
 
     can_be_theirs = architecture.has_gpt2_blocks and task.reads == "tokens" and has_hooked_transformer()
     model = _their_model(task, architecture, device) if can_be_theirs else hooked_decoder(task, architecture, device)
