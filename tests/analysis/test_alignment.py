@@ -97,6 +97,20 @@ def test_pairs_that_were_run_up_to_a_site_are_not_run_again(
     assert passes
 
 
+def test_pairs_run_one_at_a_time_unless_somebody_s_hooks_may_expect_them_together(
+    model: HookedModel, planted: Subspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some, n_seen = pairs(5, seed=7), []
+    together = pairs_at(model, some, [SITE])[SITE]
+    monkeypatch.setattr("rtinterp.analysis.alignment.ACTIVATIONS_PER_SLICE", 1)
+    handle = model.embed.register_forward_pre_hook(lambda _, arguments: n_seen.append(len(arguments[0])))
+    torch.testing.assert_close(pairs_at(model, some, [SITE])[SITE].h, together.h)
+    with intervene(model, replace("blocks.0.hook_resid_pre", 0.0)):
+        pairs_at(model, some, [SITE])
+    handle.remove()
+    assert n_seen == [1] * 10 + [5] * 2
+
+
 def test_nothing_is_found_for_shuffled_answers(model: HookedModel) -> None:
     shuffled = pairs(400, seed=2)
     targets = shuffled.base.targets

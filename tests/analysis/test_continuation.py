@@ -67,6 +67,17 @@ def test_it_goes_on_from_heads_and_mlps(sharp_model: HookedModel, batch: Batch, 
     torch.testing.assert_close(Continuation(sharp_model, batch, louder.site).logits(louder), expected)
 
 
+@pytest.mark.parametrize("site", [SITES[0], "blocks.0.attn.hook_z"])
+def test_sequences_may_run_one_at_a_time(
+    sharp_model: HookedModel, batch: Batch, site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rest, where = Continuation(sharp_model, batch, site), torch.arange(N * N_POS).view(N, N_POS) % 3 == 0
+    louder = dataclasses.replace(louder_at(site), where=where[:, : rest.activations.shape[1]])
+    at_once = rest.logits(louder)
+    monkeypatch.setattr("rtinterp.analysis.continuation.ACTIVATIONS_PER_SLICE", 1)
+    torch.testing.assert_close(rest.logits(louder), at_once)
+
+
 @pytest.mark.parametrize("n_layers", [1, 3])
 def test_it_goes_on_through_any_number_of_layers(batch: Batch, n_layers: int) -> None:
     task = SimpleNamespace(name="tiny", d_vocab=11, d_vocab_out=11, reads="tokens", n_ctx=12)
