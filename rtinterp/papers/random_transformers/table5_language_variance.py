@@ -23,10 +23,10 @@ def plot(table: pl.DataFrame) -> go.Figure:
     sites, k = table["site"].unique(maintain_order=True).to_list(), table["k"][0]
     models = table.partition_by("trainable", maintain_order=True)
     rows = [_row(of_model, kind, k) for of_model in models for kind in KINDS]
-    figure = style.table_figure(["model", *sites], rows, [1.9, *[1.0] * len(sites)])
+    figure = style.table_figure(["model", *sites], rows, [2.3, *[1.0] * len(sites)])
     title = f"Table 5: residual variance of language models in {k} directions, %"
     text = "<br>".join([style.subtitle(table), before_note(table), success_note(table)])
-    return style.finish_table_with(figure, title, text, width=880)
+    return style.finish_table_with(figure, title, text, width=940)
 
 
 def _row(table: pl.DataFrame, kind: str, k: int) -> list[str]:
