@@ -185,3 +185,14 @@ def test_concentration(page: str) -> None:
     for name in TASKS:
         after, before = (shares(name, f"share_principal_components{end}") for end in ("", "_untrained"))
         assert f"{name} {after} ({before})" in page
+
+
+def test_two_embeddings_nearly_suffice(page: str) -> None:
+    table = pl.read_csv(table_path("table2_subsets", SHIPPED / "random_transformers"), infer_schema_length=None)
+    quick = table.filter(scale="quick", trainable="token_embedding+unembedding")
+    sums = quick.filter(pl.col("task").str.starts_with("DecimalAddition("))["test_accuracy"]
+    found = re.search(r"nearly suffice: ([\d.]+) % \(([\d.]+) to ([\d.]+)\) for sums of 2 digits", page)
+    assert found is not None
+    assert [float(number) for number in found.groups()] == pytest.approx(
+        [100 * sums.median(), 100 * sums.min(), 100 * sums.max()], abs=0.051
+    )
