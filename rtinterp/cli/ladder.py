@@ -64,7 +64,8 @@ def ladder(
         settings: other fields of the task, such as group=Z2.
         widths: powers of two from one to the other, 16..512, or a list, 16,48,96.
         seeds: so many seeds of every width, from 0 on, trained together.
-        bodies: what lies between the embeddings: softmax, linear, linear_normalised, retention, lstm, mamba, s4d.
+        bodies: what lies between the embeddings: softmax, linear, linear_normalised, retention, gated_linear, lstm,
+            mamba, s4d.
         minutes: stop before so many minutes have passed; the same command goes on from there.
         plan: print what it would train and cost at most, and train nothing.
         runs: the run store; finished runs in it are not trained again.

@@ -79,11 +79,11 @@ FIGURE = Figure(
     title="Other bodies",
     caption=(
         "Two layers of other kinds in the place of the transformer's: queries and keys that start with a standard "
-        "deviation of 1/sqrt(d<sub>model</sub>), attention without softmax, retention, an LSTM, Mamba and S4D. Of all, "
-        "either the embeddings train alone in a frozen random body, or everything does, with one budget for all bodies "
-        "of a task (an LSTM that trains has its own rate). Points are seeds, lines their medians; dotted: guessing and "
-        "the best simple heuristic; thin: 99 %. Mamba, S4D and LSTM have no positional embedding, and models of one "
-        "width differ in how many parameters they have."
+        "deviation of 1/sqrt(d<sub>model</sub>), attention without softmax, retention, gated linear attention, an "
+        "LSTM, Mamba and S4D. Of all, either the embeddings train alone in a frozen random body, or everything does, "
+        "with one budget for all bodies of a task (an LSTM that trains has its own rate). Points are seeds, lines "
+        "their medians; dotted: guessing and the best simple heuristic; thin: 99 %. Mamba, S4D and LSTM have no "
+        "positional embedding, and models of one width differ in how many parameters they have."
     ),
     experiment="bodies",
     compute=runs_table,
