@@ -29,8 +29,9 @@ FLOOR_COLOUR = "#999999"
 
 
 def task_title(task: str) -> str:
-    """Make a heading of a task: ``"Modular addition"`` of ``"ModularAddition(p=113)"``."""
-    return re.sub(r"(?<!^)(?=[A-Z])", " ", task.split("(")[0]).capitalize()
+    """Make a heading of a task: ``"Modular addition"`` of ``"ModularAddition(p=113)"``, ``"K-hop induction"``."""
+    words = re.sub(r"(?<!^)(?=[A-Z])", " ", task.split("(")[0]).capitalize()
+    return re.sub(r"^(\w) ", r"\1-", words)
 
 
 def task_parameters(task: str) -> str:

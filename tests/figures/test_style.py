@@ -21,6 +21,15 @@ def drawn_height(*n_lines):
     return drawn - style.TABLE_HEADER_HEIGHT - style.TABLE_LAST_LINE_HEIGHT
 
 
+def test_tasks_are_named_as_in_a_text():
+    titles = {
+        "KHopInduction(max_hops=1)": "K-hop induction",
+        "NeedleInAHaystack()": "Needle in a haystack",
+        "mine": "Mine",
+    }
+    assert {task: style.task_title(task) for task in titles} == titles
+
+
 @pytest.mark.parametrize("n_lines", [(2, 2), (3, 1), (5, 2, 8)])
 def test_tables_are_as_high_as_plotly_draws_the_tallest_cell_of_each_row(n_lines):
     as_drawn = sum(max(FONT_SIZE * LINE_SPACING * n + 2 * CELL_PADDING, drawn_height(1)) for n in n_lines)

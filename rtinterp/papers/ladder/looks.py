@@ -13,7 +13,7 @@ _UNTOLD = re.compile(r", (test_rows|short_strings|score_first_digit)=('[\w ]+'|\
 
 
 def rung_name(task: str, dial: str, value: int) -> str:
-    """Name a rung shortly: ``"k hop induction, k = 2"``, with the group where there is one."""
+    """Name a rung shortly: ``"K-hop induction, k = 2"``, with the group where there is one."""
     group = re.search(r"group='(\w+)'", task)
     return f"{style.task_title(task)}{f' {group[1]}' if group else ''}, {dial} = {value}"
 

@@ -34,7 +34,9 @@ STEPS_PER_EVALUATION = 250
 
 def _brief(n_steps: int, batch_size: int = 64) -> tuple[TrainSpec, TrainSpec]:
     """Trainings of random and of fully trained models that two cores have time for."""
-    random = TrainSpec(n_steps, batch_size, 5e-3, n_warmup_steps=50, adam_beta2=0.98, steps_per_evaluation=STEPS_PER_EVALUATION)
+    random = TrainSpec(
+        n_steps, batch_size, 5e-3, n_warmup_steps=50, adam_beta2=0.98, steps_per_evaluation=STEPS_PER_EVALUATION
+    )
     return random, dataclasses.replace(random, learning_rate=3e-3)
 
 
