@@ -124,29 +124,79 @@ def width_of(task: str, trainable: str, column: str = "width") -> float:
     return row[column]
 
 
-RUNGS = ("Sorting(length=6", "Sorting(length=12", "ParenthesisBalancing(", "DecimalAddition(")
+SORTING = tuple(f"Sorting(length={length}" for length in (6, 12, 24))
+OTHERS = ("ParenthesisBalancing(", "DecimalAddition(", "NeedleInAHaystack(", "ModularAddition(")
+LOOKING_UP = ("KHopInduction(", "MultiQueryRecall(")
+NOT_LEARNT = ("Multiplication(", "GroupWordProblem(", "GraphSearch(")
+
+
+def best_median(task: str, trainable: str) -> float:
+    """Of all widths of a rung that were trained, in %."""
+    runs = table("figure_map").filter(pl.col("task").str.starts_with(task), pl.col("trainable") == trainable)
+    return round(100 * runs.group_by("d_model").agg(pl.col("accuracy").median())["accuracy"].max(), 1)
+
+
+def heuristic(task: str) -> float:
+    (share,) = set(table("figure_map").filter(pl.col("task").str.starts_with(task))["heuristic_accuracy"])
+    return round(100 * share, 1)
+
+
+def test_every_rung_of_the_map_is_told_of() -> None:
+    told = (*SORTING, *OTHERS, *LOOKING_UP, *NOT_LEARNT)
+    tasks = table("figure_map")["task"].unique().to_list()
+    assert sorted(sum(task.startswith(rung) for rung in told) for task in tasks) == [1] * len(told)
 
 
 def test_least_widths() -> None:
-    sorts = said("Of 6 numbers W\\* is #, of 12 it is #; fully trained, width #, the narrowest")
-    assert sorts == [width_of(RUNGS[0], "embeddings"), width_of(RUNGS[1], "embeddings"), width_of(RUNGS[0], "all")]
-    assert width_of(RUNGS[0], "all") == width_of(RUNGS[1], "all") == width_of(RUNGS[0], "all", "narrowest")
-    enough = said("Width # is enough for 24 numbers as well")
-    assert enough == [width_of("Sorting(length=24", "embeddings")]
-    assert enough == [width_of(RUNGS[1], "embeddings")], "no doubling"
-    assert width_of("Sorting(length=24", "embeddings", "n_widths") == 1
-    others = said("# beside # for parentheses, # beside # for decimal addition")
-    assert others == [width_of(task, kind) for task in RUNGS[2:] for kind in ("embeddings", "all")]
-    assert "at least four and eight times as much for sorting" in " ".join(PAGE.split())
-    assert [width_of(task, "embeddings") / width_of(task, "all") for task in RUNGS[:2]] == [4, 8]
-    at_half = [width_of(task, "embeddings", "accuracy_below") for task in RUNGS]
-    assert [width_of(task, "embeddings", "below") * 2 for task in RUNGS] == [
-        width_of(task, "embeddings") for task in RUNGS
+    sorts = said("Of 6 numbers W\\* is #, of 12 and of 24 it is #; fully trained, width #, the narrowest")
+    assert sorts == [
+        width_of(SORTING[0], "embeddings"),
+        width_of(SORTING[1], "embeddings"),
+        width_of(SORTING[0], "all"),
     ]
-    assert said("at half of it, the medians are # to # %") == [round(100 * end(at_half), 1) for end in (min, max)]
-    assert said("do at width 16, need # and # at random") == [
-        width_of(task, "embeddings") for task in (RUNGS[0], RUNGS[2])
+    assert width_of(SORTING[1], "embeddings") == width_of(SORTING[2], "embeddings")
+    assert (
+        {width_of(task, "all") for task in SORTING} == {width_of(task, "all", "narrowest") for task in SORTING} == {16}
+    )
+    beside = said(
+        "# beside # for parentheses, # beside # for decimal addition, # beside # for needle in a haystack and # beside "
+        "# for modular addition"
+    )
+    assert beside == [width_of(task, kind) for task in OTHERS for kind in ("embeddings", "all")]
+    assert "at least four to eight times as much for sorting" in " ".join(PAGE.split())
+    assert {width_of(task, "embeddings") / width_of(task, "all") for task in SORTING} == {4, 8}
+    narrower = [width_of(task, "embeddings", "accuracy_below") for task in (*SORTING, *OTHERS)]
+    assert said("at the next narrower width that was tried, the medians are # to # %") == [
+        round(100 * end(narrower), 1) for end in (min, max)
     ]
+
+
+def test_the_order_of_tasks() -> None:
+    random, trained = ({task: width_of(task, kind) for task in (*SORTING, *OTHERS)} for kind in ("embeddings", "all"))
+    assert set(trained.values()) == {16, 128}
+    of_few, of_many = ([random[task] for task in random if trained[task] == width] for width in (16, 128))
+    assert said("w\\* of at most # goes with W\\* of # to #, w\\* of # with W\\* of # to #") == [
+        16, min(of_few), max(of_few), 128, min(of_many), max(of_many),
+    ]  # fmt: skip
+    assert said(
+        "fully trained, width # does, and at random width # has # and # %, where the best simple heuristics have # and "
+        "# %"
+    ) == [
+        *{width_of(task, "all") for task in LOOKING_UP},
+        *{width_of(task, "embeddings", "widest") for task in LOOKING_UP},
+        *(best_median(task, "embeddings") for task in LOOKING_UP),
+        *map(heuristic, LOOKING_UP),
+    ]
+
+
+def test_what_no_model_learns() -> None:
+    for task, name in zip(NOT_LEARNT, ("products of two digits and one", "parity of 12", "graph search"), strict=True):
+        trained, random, simple = said(f"{name} (# % fully trained, # % at random, # % by the best simple heuristic)")
+        assert (trained, random, simple) == (
+            *(best_median(task, kind) for kind in ("all", "embeddings")),
+            heuristic(task),
+        )
+        assert trained < 99
 
 
 def median_at(initial_values: str, n_layers: int) -> float:
@@ -178,23 +228,37 @@ def test_depth_and_initial_values() -> None:
     assert largest["initial_values"][-1] == "no residual scaling"
 
 
-def test_other_bodies() -> None:
-    bodies = table("figure_bodies")
-    assert set(bodies["d_model"]) == {64}
-    assert bodies["task"].n_unique() == 1
-    alone = bodies.filter(pl.col("trainable") == "embeddings")
-    medians = {
-        kind: round(100 * share, 1) for kind, share in alone.group_by("kind").agg(pl.col("accuracy").median()).rows()
-    }
-    in_order = ("softmax", "wide_qk", "linear_normalised", "s4d", "linear", "retention", "mamba", "lstm")
+def medians_of_bodies(task: str, trainable: str) -> dict[str, float]:
+    runs = table("figure_bodies").filter(pl.col("task").str.starts_with(task), pl.col("trainable") == trainable)
+    assert set(runs["d_model"]) == {64}
+    assert runs["task"].n_unique() == 1
+    of_kinds = runs.group_by("kind").agg(pl.col("accuracy").median())
+    return {kind: round(100 * share, 1) for kind, share in of_kinds.rows()}
+
+
+def floors_of_bodies(task: str) -> list[float]:
+    rows = table("figure_bodies").filter(pl.col("task").str.starts_with(task))
+    return [round(100 * rows[f"{kind}_accuracy"][0], 1) for kind in ("floor", "heuristic")]
+
+
+def test_other_bodies_that_sort() -> None:
+    medians, trained = (medians_of_bodies("Sorting(", kind) for kind in ("embeddings", "all"))
+    in_order = (
+        "softmax",
+        "wide_qk",
+        "linear_normalised",
+        "s4d",
+        "linear",
+        "retention",
+        "gated_linear",
+        "mamba",
+        "lstm",
+    )
     found = said(
         "softmax # %, with wider queries and keys # %, normalised linear attention # %, S4D # %, linear attention "
-        "without its norm # %, retention # %, Mamba # % and the LSTM # %, where the best simple heuristic has # %"
+        "without its norm # %, retention # %, gated linear attention # %, Mamba # % and the LSTM # %, where the best "
+        "simple heuristic has # %"
     )
-    assert found == [*(medians[kind] for kind in in_order), round(100 * alone["heuristic_accuracy"][0], 1)]
-    assert said("guessing has # %, the best simple heuristic # %") == [
-        round(100 * alone[f"{kind}_accuracy"][0], 1) for kind in ("floor", "heuristic")
-    ]
-    trained = bodies.filter(pl.col("trainable") == "all").group_by("kind").agg(pl.col("accuracy").median())
-    assert len(trained) == len(medians) == 8
-    assert said("Fully trained, every one of them has a median of # %") == [round(100 * trained["accuracy"].min(), 1)]
+    assert found == [*(medians[kind] for kind in in_order), floors_of_bodies("Sorting(")[1]]
+    assert len(trained) == len(medians) == len(in_order)
+    assert said("Fully trained, every one of them has a median of # %") == [min(trained.values())]
