@@ -17,11 +17,11 @@ from rtinterp.papers.ladder.looks import budgets, family, rung_name
 from rtinterp.papers.ladder.tables import runs_table, threshold_table
 from rtinterp.plot.look import COLOURS, GRID, axes
 
-ROW_HEIGHT, LEAST_HEIGHT = 19, 420
+ROW_HEIGHT, LEAST_HEIGHT = 19, 500
 #: One after the other where there are more families than colours.
 SYMBOLS = ("circle", "square", "diamond")
 #: How far families stand apart in the map, all together, in doublings of the width.
-SPREAD = 0.5
+SPREAD = 0.75
 #: What no width reaches stands so many doublings behind the widest that was trained.
 BEYOND = 1.0
 #: Around the widths of an axis, in doublings.
@@ -40,7 +40,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
     known = thresholds(table)
     rungs = known.select("task", "dial", "value").unique(maintain_order=True)
     figure = make_subplots(1, 2, column_widths=[0.42, 0.58], horizontal_spacing=0.26)
-    powers = [math.log2(width) for width in table["d_model"].unique().sort()]
+    powers = [math.log2(width) for width in table["d_model"].unique().sort() if _is_power_of_two(width)]
     powers = sorted({*powers, powers[-1] + BEYOND})
     ends = [powers[0] - MARGIN, powers[-1] + MARGIN]
     _add_map(figure, known, ends)
@@ -53,18 +53,19 @@ def plot(table: pl.DataFrame) -> go.Figure:
     figure.update_xaxes(title_text="least width that reaches 99 %", col=2)
     height = max(LEAST_HEIGHT, ROW_HEIGHT * len(rungs))
     finish_with(figure, "How much width a random network needs", budgets(table), width=1180, height=height)
-    return figure.update_layout(margin_b=130, legend={"orientation": "h", "x": 0, "y": -0.16, "yanchor": "top"})
+    return figure.update_layout(margin_b=170, legend={"orientation": "h", "x": 0, "y": -0.16, "yanchor": "top"})
 
 
 def thresholds(table: pl.DataFrame) -> pl.DataFrame:
-    """Make the table of least widths, each among the table's widths from the narrowest to the widest trained for it.
+    """Make the table of least widths, each among those trained for it and the table's powers of two between them.
 
     ``known`` says what is known of it: ``width`` "exactly"; "at most" where it is the narrowest that was trained;
     "more than the one before" where ``widest`` does not suffice; or "open" between ``below`` and ``width``.
     """
-    widths = table["d_model"].unique().sort()
+    powers = list(filter(_is_power_of_two, table["d_model"].unique()))
     searches = table.partition_by("task", "kind", "trainable", maintain_order=True)
-    tried = (widths.filter(widths.is_between(one["d_model"].min(), one["d_model"].max())).to_list() for one in searches)
+    own = [sorted(set(one["d_model"])) for one in searches]
+    tried = (sorted({*widths, *(n for n in powers if widths[0] < n < widths[-1])}) for widths in own)
     is_exact = pl.col("below").is_not_null()
     known = (
         pl.when(pl.col("status") == "open").then(pl.lit("open"))
@@ -72,6 +73,10 @@ def thresholds(table: pl.DataFrame) -> pl.DataFrame:
         .when(is_exact).then(pl.lit("exactly")).otherwise(pl.lit("at most"))
     )  # fmt: skip
     return pl.concat(map(threshold_table, searches, tried), how="diagonal_relaxed").with_columns(known=known)
+
+
+def _is_power_of_two(width: int) -> bool:
+    return width.bit_count() == 1
 
 
 def place_of(row: dict[str, Any]) -> float:
@@ -87,25 +92,22 @@ def _add_map(figure: go.Figure, known: pl.DataFrame, ends: list[float]) -> None:
     """One line for each task, along its dial; open symbols where one of the two is not known exactly."""
     diagonal = {"color": GRID, "width": 2}
     figure.add_scatter(x=ends, y=ends, mode="lines", line=diagonal, showlegend=False, hoverinfo="skip", row=1, col=1)
-    families: dict[str, list[tuple[str, float, float, str]]] = {}
+    families: dict[str, dict[tuple[float, float, str], list[str]]] = {}
     for of_rung in known.partition_by("task", "kind", maintain_order=True):
         rows = {row["trainable"]: row for row in of_rung.iter_rows(named=True)}
         if set(rows) == set(RANDOM_AND_TRAINED):
             is_exact = all(row["known"] == "exactly" for row in rows.values())
-            point = (
-                str(of_rung["value"][0]),
-                place_of(rows["all"]),
-                place_of(rows["embeddings"]),
-                "-open" * (not is_exact),
-            )
-            families.setdefault(family(of_rung["task"][0]), []).append(point)
+            point = place_of(rows["all"]), place_of(rows["embeddings"]), "-open" * (not is_exact)
+            of_family = families.setdefault(family(of_rung["task"][0]), {})
+            of_family.setdefault(point, []).append(str(of_rung["value"][0]))
     for number, (name, points) in enumerate(families.items()):
         shift = SPREAD * (number / max(1, len(families) - 1) - 0.5)
-        values, x, y, is_open = zip(*points, strict=True)
+        x, y, is_open = zip(*points, strict=True)
         symbol = SYMBOLS[number // len(COLOURS) % len(SYMBOLS)]
         marker = {"size": 9, "symbol": [symbol + end for end in is_open]}
         figure.add_scatter(
-            x=[at + shift for at in x], y=[at - shift for at in y], text=values, name=name, marker=marker,
+            x=[at + shift for at in x], y=[at - shift for at in y], text=list(map(", ".join, points.values())),
+            name=name, marker=marker,
             line={"color": COLOURS[number % len(COLOURS)], "width": 1.5}, mode="lines+markers+text",
             textposition="top center", textfont={"size": 9}, row=1, col=1,
         )  # fmt: skip
@@ -135,7 +137,8 @@ FIGURE = Figure(
         "The least width at which the median seed reaches 99 % on test rows: W* of a transformer whose embeddings "
         "alone train, w* of the same one when everything does, both of two layers that start as GPT-2 does. Left, a "
         "line for each task, along its dial, whose values are written at the points; on the grey diagonal random "
-        "networks would need no more width. Right, every rung. Widths are powers of two, found by bisection: a wider "
+        "networks would need no more width. Right, every rung. Widths are powers of two, and 384 for needles, found by "
+        "bisection: a wider "
         "model is taken to do no worse. Filled symbols: this width was trained, and the one below it, which falls "
         "short. Open ones stand one step behind the widest that was trained where that falls short, at the narrowest "
         "trained where that suffices; what no width reaches in these few steps may be reached by wider ones, or with "

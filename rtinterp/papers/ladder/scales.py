@@ -94,13 +94,13 @@ QUICK = Scale(
         Course(("k_hop_induction", 1, {}), random=(256,), trained=(16, 32)),
         Course(("multi_query_recall", 2, {}), random=(256,), trained=(16, 32)),
         Course(("multiplication", 1, {}), random=(256,), trained=(64, 128)),
-        Course(_PARITY[0], random=(256,), trained=(64, 128)),
+        Course(_PARITY[0], random=(128,), trained=(64,)),
         Course(("graph_search", 2, {}), random=(128,), trained=(64,)),
     ),
     of_bodies=(("sorting", 6, {}), ("multi_query_recall", 2, {})),
     body_width=64,
     of_depth=(("sorting", 6, {}),),
-    depths=(2, 4, 8, 16),
+    depths=(2, 4, 8),
     depth_width=32,
 )
 SHORT = Scale(
