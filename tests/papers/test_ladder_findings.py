@@ -180,8 +180,8 @@ def test_the_order_of_tasks() -> None:
         16, min(of_few), max(of_few), 128, min(of_many), max(of_many),
     ]  # fmt: skip
     assert said(
-        "fully trained, widths #, # and # do, and at random, widths #, # and # have #, # and # %, where the best simple "
-        "heuristics have #, # and # %"
+        "fully trained, widths #, # and # do, and at random, widths #, # and # have #, # and # %, where the best "
+        "simple heuristics have #, # and # %"
     ) == [
         *(width_of(task, "all") for task in OUT_OF_ORDER),
         *(width_of(task, "embeddings", "widest") for task in OUT_OF_ORDER),
