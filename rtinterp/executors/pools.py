@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -215,6 +216,11 @@ def _beginning() -> dict[str, object]:
 
 def _begin_worker(sweep: int) -> None:
     """Leave Ctrl-C to the sweep's process, and end with it even if it is killed."""
+    from joblib.externals.loky import process_executor
+
+    # A worker that has grown by 300 MB counts as leaking: loky ends it and warns, and where warnings are errors, the
+    # pool hangs. What a large table takes is no leak.
+    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize  # pyright: ignore[reportPrivateUsage]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(sweep,), daemon=True).start()
 
