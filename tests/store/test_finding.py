@@ -12,7 +12,7 @@ from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.store import RunStore, StoreError
 from rtinterp.store.finding import matching
-from rtinterp.store.names import runs_called
+from rtinterp.store.names import MOST_LISTED, find_run, runs_called
 from rtinterp.store.table import DamagedRunWarning
 from rtinterp.store.training import train
 from rtinterp.tasks import DecimalAddition, HeldOutTask, Memorization, ModularAddition, ParenthesisBalancing
@@ -107,7 +107,7 @@ def test_the_store_finds_and_loads(store: RunStore, runs: dict[str, Run]) -> Non
     assert [store.spec_of(run_id) for run_id in store.find(seed=1)] == [spec]
     beginning = spec.run_id[:-5]
     assert store.load(beginning).spec == store.spec_of(beginning) == spec
-    assert (beginning in store, spec.run_id[:-20] in store, "modular_addition" in store) == (True, False, False)
+    assert (beginning in store, spec.run_id[:-20] in store, "modular_addition" in store) == (True, True, False)
     assert len(store) == 3
     assert repr(store) == f"RunStore('{store.path}': 3 runs)"
 
@@ -125,6 +125,8 @@ def ids(*endings: str) -> list[str]:
 
 
 HASH, OTHER = "0123456789ab", "0123ffffffff"
+#: Of a list of four.
+PARTS = {"all": slice(None), "some": slice(2), "rest": slice(2, None)}
 
 
 @pytest.mark.parametrize(
@@ -136,6 +138,10 @@ HASH, OTHER = "0123456789ab", "0123ffffffff"
         ("d8-all-seed50-01234", [f"d8-all-seed50-{HASH}"]),
         (f"d8-all-seed50-{HASH}", [f"d8-all-seed50-{HASH}"]),
         ("d1", []),
+        ("d", [f"d8-all-seed50-{HASH}", f"d8-all-seed50-{OTHER}", f"d16-qk-and-mlp-seed0-{HASH}-stopped-at-20"]),
+        ("d8-al", [f"d8-all-seed50-{HASH}", f"d8-all-seed50-{OTHER}"]),
+        ("d16-q", [f"d16-qk-and-mlp-seed0-{HASH}-stopped-at-20"]),
+        ("d9", []),
         ("d16", [f"d16-qk-and-mlp-seed0-{HASH}-stopped-at-20"]),
         ("d16-qk", []),
         ("d16-qk-and-mlp", [f"d16-qk-and-mlp-seed0-{HASH}-stopped-at-20"]),
@@ -145,9 +151,31 @@ HASH, OTHER = "0123456789ab", "0123ffffffff"
         (f"d16-qk-and-mlp-seed0-{HASH}-stopped-at-20", [f"d16-qk-and-mlp-seed0-{HASH}-stopped-at-20"]),
     ],
 )
-def test_a_beginning_ends_where_a_part_does(name: str, expected: list[str]) -> None:
+def test_a_beginning_ends_in_no_number_nor_set_of_groups(name: str, expected: list[str]) -> None:
     known = ids(f"d8-all-seed50-{HASH}", f"d8-all-seed50-{OTHER}", f"d16-qk-and-mlp-seed0-{HASH}-stopped-at-20")
     assert runs_called(f"modular_addition-{name}", known) == ids(*expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("modular", "4 runs begin with 'modular'; which of {all}?"),
+        ("modular_addition-d8-all-seed1", "2 runs begin with 'modular_addition-d8-all-seed1'; which of {some}?"),
+        ("modular_addition-d1", "no run 'modular_addition-d1' among 4; did you mean one of {rest}?"),
+    ],
+)
+def test_runs_that_begin_alike_are_listed(name: str, said: str, tmp_path: Path) -> None:
+    known = ids(f"d8-all-seed1-{HASH}", f"d8-all-seed1-{OTHER}", f"d16-all-seed0-{HASH}", f"d16-all-seed0-{OTHER}")
+    listed = {name: ", ".join(known[part]) for name, part in PARTS.items()}
+    with pytest.raises(StoreError) as raised:
+        find_run(name, known, tmp_path)
+    assert str(raised.value) == f"{tmp_path}: {said.format(**listed)}"
+
+
+def test_a_long_list_is_cut(tmp_path: Path) -> None:
+    known = ids(*(f"d8-all-seed{seed}-{HASH}" for seed in range(MOST_LISTED + 3)))
+    with pytest.raises(StoreError, match=f"^.*begin with 'm'; which of {', '.join(known[:MOST_LISTED])} and 3 more\\?$"):
+        find_run("m", known, tmp_path)
 
 
 def test_a_seed_is_not_taken_for_another(tmp_path: Path) -> None:
