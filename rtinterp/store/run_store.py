@@ -135,8 +135,8 @@ class RunStore:
     def named(self, name: str) -> str:
         """The id of the run, finished or failed, of which this is the id, or which alone has an id that begins so.
 
-        A beginning may end anywhere but within a number, unless that is the hash, or before a further group that trains:
-        ...-seed5 is not ...-seed50, and ...-qk not ...-qk-and-mlp.
+        A beginning may end anywhere but within a number, unless that is the hash, or before a further group that
+        trains: ...-seed5 is not ...-seed50, and ...-qk not ...-qk-and-mlp.
 
         Raises:
             StoreError: there is no such run, or there are several, which are listed.

@@ -227,8 +227,8 @@ def test_show_takes_a_beginning_and_suggests_the_nearest(call) -> None:
     ):
         assert said in out
     assert max(map(len, out.splitlines())) < 400
-    assert "2 runs begin with 'memorization': " in call("show", "memorization")[2]
-    assert "no run 'm' among 4; did you mean" in call("show", "m")[2]
+    assert "2 runs begin with 'memorization'; which of memorization-d8-" in call("show", "memorization")[2]
+    assert "4 runs begin with 'm'; which of " in call("show", "m")[2]
     assert f"did you mean {SPECS[1].run_id}?" in call("show", SPECS[1].run_id.replace("-all", "-al"))[2]
 
 

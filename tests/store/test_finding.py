@@ -174,7 +174,7 @@ def test_runs_that_begin_alike_are_listed(name: str, said: str, tmp_path: Path) 
 
 def test_a_long_list_is_cut(tmp_path: Path) -> None:
     known = ids(*(f"d8-all-seed{seed}-{HASH}" for seed in range(MOST_LISTED + 3)))
-    with pytest.raises(StoreError, match=f"^.*begin with 'm'; which of {', '.join(known[:MOST_LISTED])} and 3 more\\?$"):
+    with pytest.raises(StoreError, match=f"which of {', '.join(known[:MOST_LISTED])} and 3 more\\?$"):
         find_run("m", known, tmp_path)
 
 
