@@ -6,6 +6,7 @@ Each kind of analysis is a module:
 - ``activations``: what stands at the sites of a model.
 - ``alignment``: whether a subspace holds a variable of the task: interchange accuracy, and a learned subspace.
 - ``attention``: where each head looks, and which head does a given job (paper, figure 2).
+- ``batches``: one batch or several, with or without their targets.
 - ``circuits``: what every subset of the heads and MLPs can do.
 - ``circuit_values``: Shapley values, interactions, minimal circuits and their completeness, from those values.
 - ``continuation``: what many interventions at one site do, without running what comes before it.
@@ -35,6 +36,7 @@ Each kind of analysis is a module:
 - ``readers``: the part of a subspace that is read, and the part that nothing reads.
 - ``readout``: an unembedding fitted anew to what a model ends with.
 - ``role_replacements``: what stands in the place of activations, by the role of their positions.
+- ``selection``: which numbers of an activation an intervention changes.
 - ``site_statistics``: mean, covariance and sensitivity of activations, from which subspaces are found.
 - ``slices``: how many sequences run at a time.
 - ``stitching``: the embeddings of one body in another.
@@ -63,6 +65,7 @@ from rtinterp.analysis.alignment import (
     pairs_at,
 )
 from rtinterp.analysis.attention import attention_patterns, attention_score, best_head, pattern_table
+from rtinterp.analysis.batches import positions_that_feed
 from rtinterp.analysis.circuit_values import (
     incompleteness,
     minimal_circuits,
@@ -76,7 +79,7 @@ from rtinterp.analysis.circuits import subset_values
 from rtinterp.analysis.continuation import Continuation
 from rtinterp.analysis.dynamics import distances_travelled, first_step, models_of, over_steps
 from rtinterp.analysis.embedding_geometry import dominant_frequencies, residue_circles
-from rtinterp.analysis.explained_variance import positions_that_feed, residual_explained_variance
+from rtinterp.analysis.explained_variance import residual_explained_variance
 from rtinterp.analysis.extrapolation import extrapolations
 from rtinterp.analysis.fourier import (
     excluded_logits,

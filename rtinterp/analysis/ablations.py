@@ -9,7 +9,7 @@ number. A mean over positions that hold different things is a vector that the mo
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
@@ -17,6 +17,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rtinterp.analysis.activations import means_by_role
+from rtinterp.analysis.batches import TokenBatches, each_tokens
 from rtinterp.analysis.layer_parts import factors_of
 from rtinterp.models.transformer.multipliers import times
 
@@ -140,21 +141,22 @@ def node_writes(model: HookedModel, tokens: Int64[Tensor, "batch pos"]) -> Float
 @torch.no_grad()
 def mean_ablation(
     model: HookedModel,
-    batches: Iterable[Int64[Tensor, "_batch _pos"]],
+    batches: TokenBatches,
     roles: Callable[[Int64[Tensor, "batch pos"]], Int64[Tensor, "batch pos"]],
     n_roles: int,
 ) -> MeanAblation:
     """Measure the means of what every node writes, by the role of the position; zero for roles that never come up.
 
     Args:
-        batches: sequences of the training stream, of any sizes; they are weighted by the positions they have.
+        batches: one or several, or their tokens, of the training stream and of any sizes; they are weighted by the
+            positions they have.
         roles: the role of every position, from 0 to ``n_roles - 1``.
 
     Raises:
         ValueError: no batch, roles out of range, or a model without heads.
     """
     total, counts = None, torch.zeros(n_roles)
-    for tokens in batches:
+    for tokens in each_tokens(batches):
         of_batch = roles(tokens)
         n_each = torch.bincount(of_batch.flatten(), minlength=n_roles).float().cpu()
         means = torch.stack([means_by_role(writes, of_batch, n_roles) for writes in node_writes(model, tokens)])

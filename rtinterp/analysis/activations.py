@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 def residual_sites(model: HookedModel) -> tuple[str, ...]:
     """The hook points of the residual stream: the embedding, then after attention and after the MLP of every layer.
 
-    Of a recurrent model, the token embedding and the hidden states of every layer.
+    Layers that have one part alone, such as Mamba's, have one after it. Of a recurrent model, the token embedding and
+    the hidden states of every layer.
     """
     layers = range(model.cfg.n_layers)
     if "layers.0.hook_hidden" in model.hook_dict:
         return ("hook_embed", *(f"layers.{layer}.hook_hidden" for layer in layers))
     after = (f"blocks.{layer}.hook_resid_{part}" for layer in layers for part in ("mid", "post"))
-    return ("blocks.0.hook_resid_pre", *after)
+    return tuple(site for site in ("blocks.0.hook_resid_pre", *after) if site in model.hook_dict)
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from rtinterp.analysis.activations import activations_at_sites, residual_sites
 from rtinterp.analysis.interventions import Intervention, Where, intervene
-from rtinterp.analysis.layer_parts import logits_from
+from rtinterp.analysis.layer_parts import is_plain, logits_from
 from rtinterp.analysis.predictions import is_right
 from rtinterp.analysis.slices import ACTIVATIONS_PER_SLICE, rows_of
 from rtinterp.analysis.subspace_finding import random_subspace
@@ -73,8 +73,14 @@ def pairs_at(model: HookedModel, pairs: Pairs, sites: Sequence[str]) -> dict[str
     """
     if not pairs.base.scored.any():
         raise ValueError("no position of the pairs is scored")
+    for site in sites:
+        if ".attn." in site:
+            raise ValueError(
+                f"{site!r} has an axis of heads, and subspaces here are of vectors [batch pos d]: pass a site of "
+                "residual_sites(model), hook_attn_out or hook_mlp_out"
+            )
     n_pos = int(pairs.base.scored.any(0).nonzero().max()) + 1
-    n_rows = min(PAIRS_PER_PASS, rows_of(ACTIVATIONS_PER_SLICE, model, n_pos)) if _is_plain(model) else PAIRS_PER_PASS
+    n_rows = min(PAIRS_PER_PASS, rows_of(ACTIVATIONS_PER_SLICE, model, n_pos)) if is_plain(model) else PAIRS_PER_PASS
     of_base, of_sources = (
         [activations_at_sites(model, part, sites) for part in of[:, :n_pos].split(n_rows)]
         for of in (pairs.base.tokens, pairs.sources)
@@ -211,11 +217,7 @@ class _AtSite:
 
 def _goes_on_from(model: HookedModel, site: str) -> bool:
     """Whether what comes before the site need not run again: in a transformer of which nobody else changes anything."""
-    return _is_plain(model) and "blocks.0.attn.hook_z" in model.hook_dict and site in residual_sites(model)
-
-
-def _is_plain(model: HookedModel) -> bool:
-    return not any(point.fwd_hooks for point in model.hook_dict.values())
+    return is_plain(model) and "blocks.0.attn.hook_z" in model.hook_dict and site in residual_sites(model)
 
 
 def _at_site(model: HookedModel, pairs: Pairs, site: str, where: Where) -> _AtSite:

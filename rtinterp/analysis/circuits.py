@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from rtinterp.analysis.ablations import Ablation, head_writes, nodes_of
-from rtinterp.analysis.layer_parts import after_mlp, factors_of, gathered, kept, logits_of
+from rtinterp.analysis.layer_parts import after_mlp, check_plain, factors_of, gathered, kept, logits_of
 from rtinterp.analysis.predictions import is_right
 from rtinterp.analysis.slices import ACTIVATIONS_PER_SLICE
 from rtinterp.models.transformer.multipliers import times
@@ -44,15 +44,17 @@ def subset_values(
 ) -> Float64[Tensor, " subset"]:
     """Measure what every subset of the nodes can do, averaged over the scored predictions of a batch.
 
-    The model must be without interventions. The last value is that of the intact model, the first that of none.
+    The last value is that of the intact model, the first that of none.
 
     Args:
         ablation: what replaces the writes of nodes that are not in the subset.
         measure: ``is_right`` (accuracy), ``nats`` (cross-entropy), ``margins`` (logit difference), or one of your own.
 
     Raises:
-        ValueError: nothing is scored, more than 16 nodes, or a model that is not a transformer with heads.
+        ValueError: nothing is scored, more than 16 nodes, or a model that is not a transformer with heads, or that has
+            hooks.
     """
+    check_plain(model)
     nodes = nodes_of(model)
     if len(nodes) > MAX_NODES:
         raise ValueError(f"{len(nodes)} nodes have 2^{len(nodes)} subsets; at most {MAX_NODES} nodes are measured")

@@ -2,7 +2,8 @@
 
 What precedes the site is run once, and the last layer computes scored predictions only, so that an intervention costs
 what follows the site. ``value`` is the same number as the measure of the whole model within ``intervene``. The model
-must be without interventions; what stands at the site is kept of all sequences at once, so pass a few hundred.
+must have no hooks, which would be left out. What stands at the site is kept of all sequences at once, so pass a few
+hundred.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from rtinterp.analysis.ablations import nodes_of
 from rtinterp.analysis.activations import activations_at_sites, residual_sites
 from rtinterp.analysis.circuits import Measure
 from rtinterp.analysis.interventions import Intervention, changed
-from rtinterp.analysis.layer_parts import logits_from, logits_from_part
+from rtinterp.analysis.layer_parts import check_plain, logits_from, logits_from_part
 from rtinterp.analysis.predictions import is_right
 from rtinterp.analysis.slices import ACTIVATIONS_PER_SLICE, rows_of
 from rtinterp.tasks import Batch
@@ -34,23 +35,25 @@ class Continuation:
     """The rest of a transformer after a site of its residual stream or of a layer, on a batch's scored predictions.
 
     Attributes:
-        site: one of ``residual_sites(model)``, or what a layer's heads gather or its MLP writes:
+        site: one of ``residual_sites(model)``, a ``hook_resid_pre``, or what a layer's heads gather or its MLP writes:
             ``blocks.0.attn.hook_z``, ``blocks.0.hook_mlp_out``.
         activations: those of the intact model at the site, up to the last scored position.
         expected: what is expected of every scored prediction.
 
     Raises:
-        ValueError: the site is another, nothing is scored, or the model is not a transformer with heads.
+        ValueError: the site is another, nothing is scored, or the model is not a transformer with heads, or has hooks.
     """
 
     def __init__(self, model: HookedModel, batch: Batch, site: str) -> None:
         nodes_of(model)
+        check_plain(model)
         parts = {
             f"blocks.{layer}.{written}": f"blocks.{layer}.{read}"
             for layer in range(model.cfg.n_layers)
             for written, read in READ_FROM.items()
         }
-        if site not in residual_sites(model) and site not in parts:
+        starts = {f"blocks.{layer}.hook_resid_pre" for layer in range(model.cfg.n_layers)}
+        if site not in {*residual_sites(model), *starts, *parts}:
             raise ValueError(
                 f"{site!r} is no site of the residual stream, of heads or of an MLP; "
                 f"pass one of {(*residual_sites(model), *parts)}"
@@ -82,7 +85,12 @@ class Continuation:
         return measure(self.logits(intervention), self.expected).double().mean().item()
 
     def logits(self, intervention: Intervention) -> Float[Tensor, "prediction d_vocab_out"]:
-        """Compute the logits of every scored prediction, sequence after sequence; differentiable."""
+        """Compute the logits of every scored prediction, sequence after sequence; differentiable.
+
+        Raises:
+            ValueError: the intervention does not fit, or the model has got hooks.
+        """
+        check_plain(self._model)
         h = changed(intervention, self.activations, self._tokens)
         n_rows = rows_of(ACTIVATIONS_PER_SLICE, self._model, h.shape[1])
         return torch.cat([self._logits(h, slice(row, row + n_rows)) for row in range(0, len(h), n_rows)])

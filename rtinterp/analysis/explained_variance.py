@@ -7,7 +7,6 @@ at all?) and that of the k most variable coordinates, the paper's "neurons" (ali
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -15,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from rtinterp.analysis.batches import CountedBatches, each_counted
 from rtinterp.tasks.numbers import as_numbers
 
 if TYPE_CHECKING:
@@ -108,18 +108,9 @@ def top_k_coordinate_share(covariance: Float[Tensor, "d_model d_model"], k: int 
     return (variances.topk(k).values.sum() / variances.sum()).item()
 
 
-def positions_that_feed(scored: Bool[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos"]:
-    """Mark positions whose activations can reach a scored prediction: those up to the last scored one of a sequence.
-
-    Padding at the end is left out, and so is the last target token, which the model only ever predicts.
-    Where pads come first, also require ``tokens != pad_token``.
-    """
-    return scored.flip(-1).cumsum(dim=-1).flip(-1) > 0
-
-
 def residual_explained_variance(
     model: HookedModel,
-    batches: Iterable[tuple[Int64[Tensor, "_batch _pos"], Bool[Tensor, "_batch _pos"]]],
+    batches: CountedBatches,
     k: int = TOP_K,
 ) -> pl.DataFrame:
     """Measure the shares of the residual stream's variance in ``k`` components and ``k`` coordinates, layer by layer.
@@ -129,9 +120,10 @@ def residual_explained_variance(
     is subtracted, so differences between positions count as variance.
 
     Args:
-        batches: pairs of tokens and a mask, True at the positions to count, of any sizes. Mask the padding out:
-            ``(batch.tokens, positions_that_feed(batch.scored))`` or ``(tokens, tokens != pad_token)``. Activations that
-            are masked out are never read, but later positions see their tokens: pads must come after what is counted.
+        batches: one or several, of any sizes, whose positions count up to the last scored one of each sequence
+            (``positions_that_feed``); or pairs of tokens and a mask, True at the positions to count, such as
+            ``(tokens, tokens != pad_token)``. Activations that are masked out are never read, but later positions see
+            their tokens: pads must come after what is counted.
 
     Returns:
         one row per site with columns ``site`` ("embedding", "after layer 0", ...), ``layer`` (the layer that it is
@@ -144,7 +136,7 @@ def residual_explained_variance(
     """
     _check_k(k, model.cfg.d_model)
     statistics: list[StreamingCovariance] = []
-    for tokens, included in batches:
+    for tokens, included in each_counted(batches):
         activations = _residual_stream(model, tokens, included)
         if not statistics:
             # Apple's GPUs have no float64.

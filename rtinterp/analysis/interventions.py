@@ -12,7 +12,8 @@ of ``accuracy``: ``where=lambda tokens: task.roles(tokens) == VALUE``. What depe
 of an interchange, must be of the batch that runs.
 
 Sites of the residual stream, in the order of the forward pass, are ``residual_sites``. Any other hook point whose
-activation has the shape [batch pos ... d] is a site too: ``"blocks.1.attn.hook_z"`` with ``heads``.
+activation has the shape [batch pos ... d] is a site too: ``"blocks.1.attn.hook_z"`` with ``heads``. So are attention
+scores and patterns [batch head query_pos key_pos], of which positions are those of queries.
 """
 
 from __future__ import annotations
@@ -23,20 +24,17 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
+from rtinterp.analysis.selection import Where, check_selection, known, selected
 from rtinterp.analysis.subspaces import Subspace
 
 if TYPE_CHECKING:
     from rtinterp.models.hooked_model import HookedModel
 
-#: Positions: a mask, or a function from tokens to one; None for all.
-Where: TypeAlias = (
-    "Bool[Tensor, 'batch pos'] | Callable[[Int64[Tensor, 'batch pos']], Bool[Tensor, 'batch pos']] | None"
-)
-#: Makes the new activation of the old one and the tokens that the model reads.
-Edit: TypeAlias = "Callable[[Float[Tensor, 'batch pos *shape'], Int64[Tensor, 'batch pos']], Float[Tensor, '...']]"
+#: Makes the new activation of the old one and the tokens that the model reads, which are None where they are not known.
+Edit: TypeAlias = "Callable[[Float[Tensor, 'batch pos *shape'], Any], Float[Tensor, '...']]"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,16 +43,23 @@ class Intervention:
 
     Attributes:
         site: the name of a hook point.
-        edit: called with the activation [batch pos ...] and the tokens [batch pos]; what it returns broadcasts to the
-            activation. It must not write into the activation.
+        edit: called with the activation [batch pos ...] and the tokens [batch pos], None where the model starts at a
+            layer; what it returns broadcasts to the activation. It must not write into the activation.
         where: the positions that change; None for all.
-        heads: the heads that change, where the site has an axis of them [batch pos head d_head]; None for all.
+        heads: the heads that change, where the site has an axis of them: [batch pos head d_head], or attention scores
+            and patterns; None for all.
+
+    Raises:
+        ValueError: where or heads are of another type.
     """
 
     site: str
     edit: Edit
     where: Where = None
     heads: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_selection(self.where, self.heads)
 
 
 @contextlib.contextmanager
@@ -65,7 +70,7 @@ def intervene(model: HookedModel, *interventions: Intervention) -> Iterator[Hook
 
     Raises:
         ValueError: the model has no such hook point; during a run: a mask, heads or an edited activation that do not
-            fit.
+            fit, or a model that starts at a layer where tokens are needed.
     """
     for intervention in interventions:
         if intervention.site not in model.hook_dict:
@@ -79,13 +84,21 @@ def intervene(model: HookedModel, *interventions: Intervention) -> Iterator[Hook
     def remember(_: object, arguments: tuple[Tensor, ...]) -> None:
         read[:] = arguments[:1]
 
-    handle = model.embed.register_forward_pre_hook(remember)
+    def forget(*_: object) -> None:
+        read.clear()
+
+    # What is read counts for one pass: the next may start at a layer, on other sequences.
+    handles = [
+        model.embed.register_forward_pre_hook(remember),
+        model.register_forward_hook(forget, always_call=True),
+    ]
     hooks: list[Any] = [(one.site, _hook(one, read)) for one in interventions]
     try:
         with model.hooks(fwd_hooks=hooks):
             yield model
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 def project(site: str, subspace: Subspace, where: Where = None) -> Intervention:
@@ -116,9 +129,11 @@ def replace(
     """Put given values in the place of activations: zero, a mean, activations of another batch, an optimal constant.
 
     Args:
-        values: a number, a vector for every position, or anything else that broadcasts to the activation.
+        values: a number, a vector for every position, or anything else that broadcasts to the activation. Activations
+            [batch pos ...] of as many sequences may have more positions than run: ``accuracy`` and the like run no
+            further than the last scored one.
     """
-    return Intervention(site, lambda h, _: torch.as_tensor(values).to(h), where, heads)
+    return Intervention(site, lambda h, _: _cut(torch.as_tensor(values), h).to(h), where, heads)
 
 
 def replace_by_role(
@@ -134,16 +149,18 @@ def replace_by_role(
         values: one for each role, such as ``means_by_role`` of the site.
         roles: the role of every position, from 0; such as ``task.roles``.
     """
-    return Intervention(site, lambda h, tokens: values.to(h)[roles(tokens).to(h.device)], where, heads)
+    return Intervention(site, lambda h, tokens: values.to(h)[roles(known(tokens)).to(h.device)], where, heads)
 
 
 def changed(
-    intervention: Intervention, activation: Float[Tensor, "batch pos *shape"], tokens: Int64[Tensor, "batch pos"]
+    intervention: Intervention,
+    activation: Float[Tensor, "batch pos *shape"],
+    tokens: Int64[Tensor, "batch pos"] | None,
 ) -> Float[Tensor, "batch pos *shape"]:
     """Compute what an intervention makes of an activation.
 
     Raises:
-        ValueError: a mask, heads or an edited activation that do not fit.
+        ValueError: a mask, heads or an edited activation that do not fit, or no tokens where they are needed.
     """
     edited = intervention.edit(activation, tokens)
     try:
@@ -153,42 +170,21 @@ def changed(
             f"{intervention.site} has activations of shape {list(activation.shape)}, and the edit made "
             f"{list(edited.shape)}: pass what is of the batch that runs"
         ) from None
-    chosen = _chosen(intervention, activation, tokens)
+    chosen = selected(intervention.site, activation, tokens, intervention.where, intervention.heads)
     return edited if chosen is None else torch.where(chosen, edited, activation)
 
 
 def _hook(intervention: Intervention, read: list[Int64[Tensor, "batch pos"]]) -> Callable[..., Tensor]:
     def change(activation: Tensor, hook: object) -> Tensor:
-        (tokens,) = read
-        return changed(intervention, activation, tokens)
+        return changed(intervention, activation, read[0] if read else None)
 
     return change
 
 
-def _chosen(
-    intervention: Intervention, activation: Float[Tensor, "batch pos *shape"], tokens: Int64[Tensor, "batch pos"]
-) -> Bool[Tensor, "batch pos *ones"] | None:
-    """Which numbers of the activation change, in a shape that broadcasts to it; None for all."""
-    where, heads, n_more = intervention.where, intervention.heads, activation.ndim - 2
-    chosen = None
-    if where is not None:
-        mask = (where(tokens) if callable(where) else where).to(activation.device)
-        if mask.dtype != torch.bool or mask.shape != activation.shape[:2]:
-            raise ValueError(
-                f"where is of shape {list(mask.shape)} and {mask.dtype}; {intervention.site} needs truth values "
-                f"{list(activation.shape[:2])}: pass a function of the tokens for batches that run in slices"
-            )
-        chosen = mask.view(*mask.shape, *[1] * n_more)
-    if heads is not None:
-        if n_more != 2 or not all(0 <= head < activation.shape[2] for head in heads):
-            raise ValueError(
-                f"heads={heads}: {intervention.site} has activations of shape {list(activation.shape)}; choose a site "
-                "[batch pos head d_head], such as blocks.0.attn.hook_z, and heads that it has"
-            )
-        of_heads = torch.zeros(activation.shape[2], 1, dtype=torch.bool, device=activation.device)
-        of_heads[list(heads)] = True
-        chosen = of_heads if chosen is None else chosen & of_heads
-    return chosen
+def _cut(values: Tensor, activation: Tensor) -> Tensor:
+    """Without the positions that do not run, if values are of the very sequences that run."""
+    of_all = values.ndim == activation.ndim > 2 and len(values) == len(activation)
+    return values[:, : activation.shape[1]] if of_all and values.shape[2:] == activation.shape[2:] else values
 
 
 def _fitting(sources: Tensor, activation: Tensor) -> Tensor:

@@ -11,6 +11,21 @@ from torch import Tensor
 from rtinterp.models.transformer.multipliers import NO_FACTORS, Factors, times
 
 
+def is_plain(model: Any) -> bool:
+    """Whether nobody has hooks on a model, so that its parts do what the model itself does."""
+    return not any(point.fwd_hooks for point in model.hook_dict.values())
+
+
+def check_plain(model: Any) -> None:
+    """Raise ValueError if a model has hooks, which its parts would leave out."""
+    hooked = [name for name, point in model.hook_dict.items() if point.fwd_hooks]
+    if hooked:
+        raise ValueError(
+            f"the model has hooks, at {hooked[0]}, which would be left out here; take them away, or measure within "
+            "intervene() with accuracy() or prediction_table()"
+        )
+
+
 class _EnoughError(Exception):
     """Ends a forward pass that is not needed any further."""
 

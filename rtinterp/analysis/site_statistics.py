@@ -7,15 +7,16 @@ set: a basis that was fitted to the sequences it is judged by flatters itself.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
+from rtinterp.analysis.batches import Batches, each_batch, positions_that_feed
 from rtinterp.analysis.circuits import Measure
-from rtinterp.analysis.explained_variance import StreamingCovariance, positions_that_feed
+from rtinterp.analysis.explained_variance import StreamingCovariance
 from rtinterp.analysis.interventions import Intervention, Where, intervene
 from rtinterp.analysis.predictions import margins
 from rtinterp.analysis.subspace_finding import coordinate_subspace, principal_subspace, sensitive_subspace
@@ -59,12 +60,12 @@ class SiteStatistics:
 
 
 def site_statistics(
-    model: HookedModel, batches: Iterable[Batch], site: str, where: Where = None, measure: Measure = margins
+    model: HookedModel, batches: Batches, site: str, where: Where = None, measure: Measure = margins
 ) -> SiteStatistics:
     """Gather the statistics of one site, batch by batch, in O(d_model^2) memory.
 
     Args:
-        batches: of any sizes; of the training stream.
+        batches: one or several, of any sizes; of the training stream.
         where: the positions that count; those up to the last scored one of each sequence if not given.
         measure: what the gradients are of, summed over scored predictions: by default the logit difference between the
             right answer and the strongest wrong one, which, unlike the loss, stays sensitive where all is solved.
@@ -77,7 +78,7 @@ def site_statistics(
 
 def statistics_of_sites(
     model: HookedModel,
-    batches: Iterable[Batch],
+    batches: Batches,
     sites: Sequence[str],
     where: Where = None,
     measure: Measure = margins,
@@ -88,7 +89,7 @@ def statistics_of_sites(
         ValueError: as ``site_statistics``.
     """
     n, totals = 0, {site: _Totals() for site in sites}
-    for batch in batches:
+    for batch in each_batch(batches):
         chosen = _positions(batch, where)
         of_batch = _activations_and_gradients(model, batch, sites, measure)
         for site, (h, g) in of_batch.items():
@@ -101,7 +102,7 @@ def statistics_of_sites(
 
 @torch.no_grad()
 def covariances_of_sites(
-    model: HookedModel, batches: Iterable[Batch], sites: Sequence[str], where: Where = None
+    model: HookedModel, batches: Batches, sites: Sequence[str], where: Where = None
 ) -> dict[str, Float64[Tensor, "d_model d_model"]]:
     """Gather the covariance alone, without gradients, at several sites in the same passes.
 
@@ -109,7 +110,7 @@ def covariances_of_sites(
         ValueError: as ``site_statistics``.
     """
     covariances = {site: StreamingCovariance(model.cfg.d_model) for site in sites}
-    for batch in batches:
+    for batch in each_batch(batches):
         _, cache = model.run_with_cache(batch.tokens, names_filter=list(sites))
         for site, covariance in covariances.items():
             covariance.update(cache[site][_positions(batch, where)].cpu())

@@ -200,12 +200,16 @@ def check_judgement(task: Task) -> Task:
 
 
 def check_batch(task: Task, batch: Batch, n: int) -> Batch:
-    """Raise ValueError unless ``n`` sequences have the shapes and types that their task tells of."""
+    """Raise ValueError unless ``n`` sequences have the shapes, types and tokens that their task tells of."""
     shape = [n, task.sequence_length]
     _check_tensor(task, "tokens", batch.tokens, [*shape, task.d_vocab] if task.reads == "values" else shape)
+    if task.reads == "tokens":
+        _check_tokens(task, "tokens", batch.tokens, "d_vocab", task.d_vocab)
     if batch.targets is not None:
         of_values = task.loss != "cross_entropy"
         _check_tensor(task, "targets", batch.targets, [*shape, task.d_vocab_out] if of_values else shape)
+    if task.loss == "cross_entropy":
+        _check_tokens(task, "scored targets", batch.scored_targets, "d_vocab_out", task.d_vocab_out)
     return batch
 
 
@@ -217,6 +221,16 @@ def _check_tensor(task: Task, name: str, tensor: Tensor, shape: list[int]) -> No
             f"{task} gave {name} of shape {list(tensor.shape)} and {tensor.dtype}; with reads={task.reads!r} and "
             f"loss={task.loss!r} they must have the shape {shape} and {dtype}"
         )
+
+
+def _check_tokens(task: Task, name: str, tokens: Tensor, size_name: str, size: int) -> None:
+    """Tokens are indices of rows of W_E, or of columns of W_U."""
+    if not tokens.numel():
+        return
+    least, most = (int(end) for end in tokens.aminmax())
+    if least < 0 or most >= size:
+        expected = f"with {size_name}={size} they must be 0 to {size - 1}"
+        raise ValueError(f"{task} gave {name} from {least} to {most}; {expected}")
 
 
 class SparePositions(Task):

@@ -7,9 +7,9 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
+from rtinterp.analysis.batches import positions_that_feed
 from rtinterp.analysis.explained_variance import (
     StreamingCovariance,
-    positions_that_feed,
     residual_explained_variance,
     top_k_component_share,
     top_k_coordinate_share,

@@ -22,8 +22,9 @@ from rtinterp.analysis import (
     subset_values,
 )
 from rtinterp.analysis.activations import activations_at
+from rtinterp.analysis.batches import positions_that_feed
 from rtinterp.analysis.continuation import Continuation
-from rtinterp.analysis.explained_variance import StreamingCovariance, positions_that_feed
+from rtinterp.analysis.explained_variance import StreamingCovariance
 from rtinterp.analysis.rank_curves import least_rank
 from rtinterp.analysis.rank_thresholds import refined_curve
 from rtinterp.tasks import Batch, NeedleInAHaystack
