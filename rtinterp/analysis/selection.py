@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from typing import SupportsIndex, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -20,10 +20,10 @@ HEADS_FIRST = ("hook_pattern", "hook_attn_scores")
 
 def check_selection(where: object, heads: object) -> None:
     """Raise ValueError for what can be no positions, or no heads, of any activation."""
-    numbers = heads if isinstance(heads, Iterable) else [heads]
     if isinstance(heads, int):
         raise ValueError(f"heads={heads}: pass a tuple, ({heads},)")
-    if heads is not None and not all(isinstance(head, int) for head in numbers):
+    numbers = heads if isinstance(heads, Iterable) else [heads]
+    if heads is not None and not all(isinstance(head, SupportsIndex) for head in numbers):
         raise ValueError(f"heads={heads!r}: pass their numbers, such as (0, 2)")
     if where is not None and not callable(where) and not isinstance(where, Tensor):
         raise ValueError(f"where={where!r}: pass a mask [batch pos], or a function from tokens to one")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -47,6 +48,10 @@ def test_heads_and_queries_of_a_pattern(sharp_model: HookedModel, tokens: torch.
         assert before.shape == (N, 4, 4, 4)
         with intervene(sharp_model, replace(site, 0.5, where=lambda tokens: tokens > 5, heads=(0, 2))):
             after = activations_at(sharp_model, few, site)
+        with intervene(
+            sharp_model, replace(site, 0.5, where=lambda tokens: tokens > 5, heads=tuple(np.arange(0, 4, 2)))
+        ):
+            assert torch.equal(activations_at(sharp_model, few, site), after), "whatever kind of whole numbers they are"
     expected = before.clone()
     for sequence, query in (few > 5).nonzero().tolist():
         expected[sequence, [0, 2], query] = 0.5
