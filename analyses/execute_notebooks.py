@@ -1,15 +1,12 @@
-"""Execute notebooks anew and write their outputs into them: ``python analyses/execute_notebooks.py [NOTEBOOK ...]``.
-
-Figures are there as pictures too where kaleido and a Chrome or Chromium are installed.
-"""
+"""Execute notebooks anew and write their outputs into them: `python analyses/execute_notebooks.py --help`."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 
 import nbformat
+import tyro
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
@@ -55,11 +52,21 @@ def without_what_changes(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def main(paths: list[str]) -> None:
-    for path in map(Path, paths) if paths else sorted(NOTEBOOKS.glob("*.ipynb")):
+def execute_notebooks(paths: tyro.conf.Positional[tuple[Path, ...]] = (), /) -> None:
+    """Execute notebooks from top to bottom and write their outputs into them.
+
+    Figures are there as pictures too where kaleido and a Chrome or Chromium are installed.
+
+    Args:
+        paths: of notebooks; all in notebooks/ if not given.
+    """
+    for path in paths:
+        if not path.is_file():
+            raise SystemExit(f"there is no notebook {path}; pass such as notebooks/1_train_and_open.ipynb")
+    for path in paths or sorted(NOTEBOOKS.glob("*.ipynb")):
         nbformat.write(executed(path), path)
         print(path)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    tyro.cli(execute_notebooks)
