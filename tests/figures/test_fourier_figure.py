@@ -13,6 +13,7 @@ from rtinterp.papers.mechanism import PAPER
 from rtinterp.papers.mechanism.figure_fourier import (
     CURVES,
     EARLIEST,
+    LEAST_LOSS,
     N_CONTROLS,
     PAIRS,
     _losses_of,
@@ -117,3 +118,17 @@ def test_the_drawing_has_the_medians_over_seeds(table: pl.DataFrame) -> None:
     ]
     assert first[0].y[-1] == pytest.approx(expected)
     assert 0 not in first[0].x
+
+
+@pytest.mark.parametrize(("factor", "told"), [(1e-6, "≤ 0.001"), (1.0, "0.001")])
+def test_losses_that_are_cut_lie_at_a_tick_that_says_so(table: pl.DataFrame, factor: float, told: str) -> None:
+    figure = plot(table.with_columns(pl.max_horizontal(pl.col("loss"), 0.1) * factor))
+    lowest = figure.to_dict()["layout"]["yaxis"]
+    assert (lowest["tickvals"][0], lowest["ticktext"][0]) == (LEAST_LOSS, told)
+    assert lowest["range"][0] < math.log10(LEAST_LOSS)
+    least = min(min(trace.y) for trace in figure.data)
+    assert (least == LEAST_LOSS) == (factor < 1)
+
+
+def test_the_caption_says_that_losses_are_cut() -> None:
+    assert f"≤ {LEAST_LOSS:g}; the csv has them" in PAPER.figures["figure_fourier"].caption

@@ -49,7 +49,8 @@ CURVES: dict[tuple[str, str], tuple[str, str, str]] = {
     ("restricted", "control"): ("as many others only", COLOURS[0], "dot"),
     ("excluded", "control"): ("without as many others", COLOURS[1], "dot"),
 }
-LEAST_LOSS = 1e-3
+#: Smaller losses are drawn as this one, which its tick says, at this share of a decade above the edge.
+LEAST_LOSS, BELOW = 1e-3, 0.1
 #: Key frequencies of a seed that are told one by one.
 MOST_NAMED = 4
 
@@ -131,7 +132,14 @@ def plot(table: pl.DataFrame) -> go.Figure:
         for column, pairs in enumerate(PAIRS, 1):
             add(figure, of_model.filter(pl.col("pairs") == pairs), row, column)
     most = max(1.0, *table["loss"])
-    axes(figure).update_yaxes(type="log", range=[math.log10(LEAST_LOSS), math.log10(most) + 0.1])
+    lowest = math.log10(LEAST_LOSS)
+    decades = [10.0**power for power in range(round(lowest), math.ceil(math.log10(most)) + 1)]
+    is_cut = min(table["loss"]) < LEAST_LOSS
+    ticks = {
+        "tickvals": decades,
+        "ticktext": ["≤ " * (is_cut and loss == LEAST_LOSS) + f"{loss:g}" for loss in decades],
+    }
+    axes(figure).update_yaxes(type="log", range=[lowest - BELOW, math.log10(most) + BELOW], **ticks)
     figure.update_yaxes(title_text="loss (nats)", col=1)
     figure.update_annotations(font_size=12)
     figure.update_layout(legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.24 / len(models)})
@@ -209,7 +217,8 @@ FIGURE = Figure(
         "pairs; as many other frequencies, drawn at random as a control, are worth nothing, and are not missed. "
         "Fully trained models of the same width, of which the end alone was kept, add by 4 to 12 frequencies, those "
         "of half the width by 11 to 16; without these some do better than guessing. Thin lines: seeds, thick: medians; "
-        "the step before the first is left out. Gradient symmetricity and distance irrelevance are medians of the "
+        f"the step before the first is left out. Losses below {LEAST_LOSS:g} nats are drawn at the tick that says so, "
+        "≤ 0.001; the csv has them. Gradient symmetricity and distance irrelevance are medians of the "
         "trained models: a clock has 0.33 and 0.85, a pizza 0.99 and 0.17 (figure 3)."
     ),
     experiment="frequencies",
