@@ -164,4 +164,4 @@ def _widths(rows: pl.DataFrame) -> str:
 
 def _ends(numbers: pl.Series) -> str:
     """``"3"``, or ``"3 to 5"``; nothing of no numbers."""
-    return " to ".join(map(str, dict.fromkeys((numbers.min(), numbers.max())))) if len(numbers) else ""
+    return style.ends(str(numbers.min()), str(numbers.max())) if len(numbers) else ""

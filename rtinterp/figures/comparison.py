@@ -128,7 +128,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     interval = ""
     if row["ours_low"] is not None:
         interval = f" [{row['ours_low']:.3g}, {row['ours_high']:.3g}]" + " rows" * (row["interval_over"] == "rows")
-    spread = "" if row["n_seeds"] == 1 else f" ({row['ours_min']:.3g} to {row['ours_max']:.3g})"
+    spread = "" if row["n_seeds"] == 1 else f" ({style.ends(*(f'{row[end]:.3g}' for end in ('ours_min', 'ours_max')))})"
     return [
         f"{row['quantity']}: {row['model']}",
         _text(row["paper"]),

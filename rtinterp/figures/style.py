@@ -176,6 +176,11 @@ def small_print(text: str) -> str:
     return f"<span style='font-size:11px;color:#555'>{text}</span>"
 
 
+def ends(least: str, most: str) -> str:
+    """Write ``"3 to 5"``, or ``"3"`` where both are printed alike."""
+    return least if least == most else f"{least} to {most}"
+
+
 def standing(rows: pl.DataFrame) -> str:
     """Write smaller lines that say at which scale the rows of a cell stand, of how many seeds, and who trained them."""
     return "".join(map(small, provenance.standing(rows)))

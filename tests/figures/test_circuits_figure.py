@@ -46,4 +46,7 @@ def test_the_drawing_has_a_column_for_every_seed(table: pl.DataFrame) -> None:
     assert len(figure.data) == 3 * 2
     first = table.filter(pl.col("task") == table["task"][0], pl.col("trainable") == table["trainable"][0])
     assert list(figure.data[0].x) == ["seed 0", "seed 1"]
+    assert figure.to_dict()["layout"]["coloraxis"]["colorbar"]["tickformat"] == ".0%"  # the cells are in %, too
+    shown = float(figure.data[0].text[3][1]) / 100
+    assert abs(shown - figure.data[0].z[3][1]) <= 0.005
     assert figure.data[0].z[3][1] == first.filter(seed=1)["shapley"][3]

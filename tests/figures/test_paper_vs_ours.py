@@ -151,6 +151,15 @@ def test_both_renderings_hold_every_row() -> None:
         assert "--scale short --seeds 2 --only figure3_embeddings" in text
 
 
+@pytest.mark.parametrize(
+    ("accuracies", "told"), [((0.99996, 1.0), " (100) "), ((0.5, 0.7), " (50 to 70) "), ((1.0,), "[")]
+)
+def test_ends_that_are_printed_alike_are_told_once(accuracies: tuple[float, ...], told: str) -> None:
+    text = as_markdown(paper_vs_ours(COMPARED, {"table1_accuracy": runs("test_accuracy", list(accuracies), **COUNTED)}))
+    assert told in text
+    assert "100 to 100" not in text
+
+
 def test_without_counterparts_it_is_empty() -> None:
     assert paper_vs_ours(COMPARED, {"figure7_width": runs("test_accuracy", [0.5])}).is_empty()
 

@@ -14,6 +14,8 @@ from rtinterp.store import RunStore
 if TYPE_CHECKING:
     from rtinterp.training.run import Run
 
+RANKED = ("most needed head", "2nd most needed", "3rd most needed", "4th most needed")
+
 
 @pytest.fixture(scope="module")
 def runs(tiny_store: RunStore) -> list[Run]:
@@ -63,9 +65,12 @@ def test_heads_are_named_by_what_their_mean_costs() -> None:
     rows.append({**rows[0], "site": EMBEDDING, "item": "query"})
     named = ranked(pl.DataFrame(rows))
     assert len(named) == len(rows)
-    first = named.filter(name="head 1 of layer 0").select("seed", "item").unique().sort("seed").rows()
-    assert first == [(0, "L0H1"), (1, "L0H0")]
-    assert set(named.filter(item="L0 MLP")["name"]) == {"MLP of layer 0"}
+    for name, expected in (("most needed head of L0", ["L0H1", "L0H0"]), ("2nd most needed of L0", ["L0H0", "L0H1"])):
+        assert named.filter(name=name).unique("seed").sort("seed").select("seed", "item").rows() == [
+            (0, expected[0]),
+            (1, expected[1]),
+        ]
+    assert set(named.filter(item="L0 MLP")["name"]) == {"L0 MLP"}
     assert named["name"][-1] == "embedding: query"
 
 
@@ -74,5 +79,6 @@ def test_the_drawing_has_the_medians(table: pl.DataFrame) -> None:
     assert len(figure.data) == table.select("task", "trainable").unique().height
     first = table.filter(pl.col("trainable") == table["trainable"][0], item="L0 MLP", replacement="mean")
     trace = figure.data[0]
-    assert trace.z[list(trace.y).index("MLP of layer 0")][1] == pytest.approx(first["accuracy"].median())
-    assert next(iter(trace.y)) == "head 1 of layer 0"
+    assert trace.z[list(trace.y).index("L0 MLP")][1] == pytest.approx(first["accuracy"].median())
+    nodes = [f"{rank} of {layer}" for layer in ("L0", "L1") for rank in RANKED]
+    assert list(trace.y)[:10] == [*nodes[:4], "L0 MLP", *nodes[4:], "L1 MLP"]

@@ -123,7 +123,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
             "colorscale": "RdBu",
             "cmin": -MOST,
             "cmax": MOST,
-            "colorbar": colour_bar("Shapley value (accuracy)"),
+            "colorbar": colour_bar("Shapley value (accuracy)") | {"tickformat": ".0%"},
         }
     )
     text = (
@@ -159,16 +159,15 @@ def _title(of_model: pl.DataFrame) -> str:
     if known.is_empty():
         return name + style.small("not learnt")
     counts = [
-        f"minimal circuits: {_range(known['n_minimal'])}",
-        f"nodes of the smallest: {_range(known['smallest'])}",
-        f"disjoint: {_range(known['n_disjoint'])}; no node: {known['none'].median():.0%}",
+        f"minimal circuits: {_ends(known['n_minimal'])}",
+        f"nodes of the smallest: {_ends(known['smallest'])}",
+        f"disjoint: {_ends(known['n_disjoint'])}; no node: {known['none'].median():.0%}",
     ]
     return name + "".join(map(style.small, counts))
 
 
-def _range(counts: pl.Series) -> str:
-    least, most = counts.min(), counts.max()
-    return str(least) if least == most else f"{least} to {most}"
+def _ends(counts: pl.Series) -> str:
+    return style.ends(str(counts.min()), str(counts.max()))
 
 
 FIGURE = Figure(

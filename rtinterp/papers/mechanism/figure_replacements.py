@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,8 @@ RESAMPLE_SEED = 0
 OPTIMAL, N_EVALUATIONS = "optimal", 15
 HEADS, MLP = "attn.hook_z", "hook_mlp_out"
 EMBEDDING, AFTER_FIRST = "embedding", "after layer 0"
+#: What the head is called whose mean costs most.
+MOST_NEEDED = "most needed"
 #: Pixels of a row of a panel, and of what a row of panels has beside them.
 ROW_HEIGHT, PANEL_HEIGHT = 17, 120
 #: Pixels above the panels, whose titles have three lines.
@@ -130,16 +133,26 @@ def ranked(table: pl.DataFrame) -> pl.DataFrame:
     """Name heads by how much their mean costs, layer by layer, since those of two seeds do not correspond.
 
     Returns:
-        the same rows with ``name``: ``"head 1 of layer 0"`` is the head of the layer without which least is left.
+        the same rows with ``name``: ``"most needed head of L0"`` is that of layer 0 without which least is left.
     """
     keys = ["task", "trainable", "seed", "site"]
     is_head = pl.col("item").str.contains(r"^L\d+H\d+$")
     by_mean = table.filter(is_head, pl.col("replacement") == "mean").sort(*keys, "accuracy", "item")
     order = by_mean.select(*keys, "item", pl.col("item").cum_count().over(keys).alias("place"))
-    told = pl.when(pl.col("place").is_not_null()).then(pl.format("head {} of {}", "place", "site"))
-    named = told.when(pl.col("item").str.ends_with("MLP")).then(pl.format("MLP of {}", "site"))
+    nth = {place: _nth_most_needed(place) for place in order["place"].unique()}
+    rank = pl.col("place").replace_strict(nth, default=None, return_dtype=pl.String)
+    told = pl.when(pl.col("place").is_not_null()).then(
+        pl.format("{} of {}", rank, pl.col("item").str.extract(r"^(L\d+)"))
+    )
+    named = told.when(pl.col("item").str.ends_with("MLP")).then(pl.col("item"))
     joined = table.join(order, on=[*keys, "item"], how="left", maintain_order="left")
     return joined.with_columns(named.otherwise(pl.format("{}: {}", "site", "item")).alias("name")).drop("place")
+
+
+def _nth_most_needed(place: int) -> str:
+    if place == 1:
+        return f"{MOST_NEEDED} head"
+    return f"{ {2: '2nd', 3: '3rd'}.get(place, f'{place}th') } {MOST_NEEDED}"
 
 
 def plot(table: pl.DataFrame) -> go.Figure:
@@ -164,7 +177,7 @@ def plot(table: pl.DataFrame) -> go.Figure:
     figure.update_layout(coloraxis={"colorscale": "RdBu", "cmin": 0, "cmax": 1, "colorbar": bar})
     text = (
         f"{style.subtitle(table)}<br>accuracy left, in % (median over seeds), where a head, an MLP or all positions of "
-        "a role are replaced; heads by how much their mean costs"
+        "a role are replaced; heads of a layer (L0, L1) by how much their mean costs"
     )
     n_rows = max(panel["name"].n_unique() for panel in panels)
     height = (ROW_HEIGHT * n_rows + PANEL_HEIGHT) * len(regimes)
@@ -196,7 +209,10 @@ def _heatmap(panel: pl.DataFrame) -> go.Heatmap:
 
 def _place(name: str) -> tuple[Any, ...]:
     """Nodes layer by layer, the heads first; then roles, in the order in which they were."""
-    return (1,) if ":" in name else (0, name[-1], name.startswith("MLP"), name)
+    if ":" in name:
+        return (1,)
+    is_first = name.startswith(MOST_NEEDED)
+    return (0, re.findall(r"L(\d+)", name)[0], name.endswith("MLP"), not is_first, name)
 
 
 FIGURE = Figure(
@@ -208,7 +224,8 @@ FIGURE = Figure(
         "sequences; by what is drawn from these, for each position apart (resample); or, heads and MLPs alone, by the "
         "constants by role with which the loss is least (optimal), as far as a short search on 128 training sequences "
         "finds them. Roles are replaced in the residual stream, at the embedding and after layer 0. Heads are in the "
-        "order of what their means cost, since head numbers of two seeds do not correspond. The csv has loss and logit "
+        "order of what their means cost, since head numbers of two seeds do not correspond: the most needed head of a "
+        "layer may be another one in every seed. The csv has loss and logit "
         "difference, too. Found: for heads it does. On needle, a random transformer can do without any one head if "
         "zero or a mean replaces it, at a cost of 29 % at most, but one that writes what belongs to other sequences "
         "costs up to 92 %; and where means in the place of a head of layer 0 make modular addition worse than "
