@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rtinterp.analysis import accuracy
-from rtinterp.papers.mechanism import PAPER, interchange_measurements
+from rtinterp.papers.mechanism import FIGURES, PAPER, interchange_measurements
 from rtinterp.papers.mechanism.figure_interchange import BASES, compute, plot
 from rtinterp.papers.mechanism.interchange_measurements import (
     AFTER_LAST,
@@ -20,6 +20,7 @@ from rtinterp.papers.mechanism.interchange_measurements import (
     N_TEST_PAIRS,
     PAIRS_SEED,
     RANKS,
+    SEARCH,
 )
 from rtinterp.papers.random_transformers.scales import SCALES
 from rtinterp.store.training import train
@@ -91,3 +92,29 @@ def test_the_drawing_has_a_panel_for_every_variable_and_site_and_the_medians(tab
     )  # fmt: skip
     (trace,) = [trace for trace in figure.data[: len(BASES)] if trace.name == BASES["random"]]
     assert trace.y[0] == pytest.approx(first["accuracy"].median())
+
+
+def test_panels_say_what_is_on_their_axes_and_where_nothing_was_searched(table: pl.DataFrame) -> None:
+    first_site = (pl.col("variable") == table["variable"][0]) & (pl.col("site") != AFTER_LAST)
+    random, trained = (pl.col("trainable") == name for name in ("embeddings", "all"))
+    seeds = pl.concat([table, table.with_columns(seed=pl.col("seed") + 1)])
+    only_whole = pl.col("basis") == "whole"
+    # Of one model nothing is searched in either seed, of the other in the second alone.
+    left = seeds.filter(only_whole | ~first_site | (trained & (pl.col("seed") == seeds["seed"].max())))
+    for rows, told in (
+        (table, []),
+        (left.filter(random), ["not searched"]),
+        (left.filter(trained), ["searched in 1 of 2 seeds"]),
+    ):
+        figure: Any = plot(rows)
+        assert [note.text for note in figure.layout.annotations if "searched" in note.text] == told
+        axes = [figure.layout[name] for name in figure.to_dict()["layout"] if name.startswith("xaxis")]
+        assert {axis.title.text for axis in axes} == {"directions"}
+        assert len({tuple(axis.range) for axis in axes}) == 1
+        assert figure.layout.yaxis.title.text == "interchange accuracy"
+
+
+def test_the_caption_says_how_short_the_searches_were() -> None:
+    caption = FIGURES["figure_interchange"].caption
+    assert f"All these searches had {SEARCH['n_steps']} steps of {SEARCH['pairs_per_step']} pairs" in caption
+    assert "their controls reach are lower bounds, both" in caption

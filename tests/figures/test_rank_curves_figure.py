@@ -126,3 +126,13 @@ def test_tables_tell_what_was_not_learnt(runs: list[Run]) -> None:
         assert all(any(word in cell for word in told) for cell in cells)
     (drawn,) = table_variance_and_use.plot(table_variance_and_use.compute(runs)).to_dict()["data"]
     assert len(drawn["cells"]["values"]) == len(table_variance_and_use.HEADER)
+
+
+def test_axes_have_titles_and_heuristics_are_named_beside_the_panels(table: pl.DataFrame) -> None:
+    layout = plot(table).to_dict()["layout"]
+    axes = {name: axis["title"]["text"] for name, axis in layout.items() if "axis" in name and "title" in axis}
+    assert {text for name, text in axes.items() if name.startswith("x")} == {"k directions"}
+    assert axes["yaxis"] == "accuracy"
+    names = [note for note in layout["annotations"] if note["text"].replace("<br>", " ") in set(table["heuristic"])]
+    assert len(names) == len(table.select("task", "trainable").unique())
+    assert all(note["x"] > 1 and note["xref"].endswith(" domain") for note in names)

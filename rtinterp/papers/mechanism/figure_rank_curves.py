@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,8 +21,10 @@ from rtinterp.plot.look import COLOURS, axes
 from rtinterp.training.run import Run
 
 DASHES = {"keep": "solid", "remove": "dot"}
-#: Pixels of a row of panels.
-ROW_HEIGHT = 215
+#: Pixels of a row of panels, and to the right of them, where the heuristics are named.
+ROW_HEIGHT, MARGIN_RIGHT = 235, 110
+#: Of a line of a heuristic's name.
+LABEL_CHARACTERS = 16
 #: Ticks nearer to each other would overlap.
 MIN_TICK_RATIO = 2
 
@@ -53,17 +56,20 @@ def plot(table: pl.DataFrame) -> go.Figure:
         horizontal_spacing=0.05,
         vertical_spacing=0.3 / len(models) ** 0.9,
     )
+    figure.update_annotations(font_size=12)
     for row, (task, trainable) in enumerate(models, 1):
         of_model = pictured.filter(pl.col("task") == task, pl.col("trainable") == trainable)
         for column, site in enumerate(sites, 1):
             _add_panel(figure, of_model.filter(pl.col("site") == site), row, column)
+        _name_heuristic(figure, of_model, row, len(sites))
     axes(figure).update_yaxes(range=[-0.03, 1.05], tickformat=".0%")
-    figure.update_annotations(font_size=12)
+    figure.update_xaxes(title_font_size=11, title_standoff=4)
+    figure.update_yaxes(title_text="accuracy", title_font_size=11, col=1)
     figure.update_layout(legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.3 / len(models)})
     text = f"{style.subtitle(table)}<br>solid: only the first k directions are kept; dotted: they are taken out"
     title = "How few directions suffice, and how few are missed"
-    style.finish_with(figure, title, text, width=1080, height=ROW_HEIGHT * len(models))
-    return figure.update_layout(margin_b=110)
+    style.finish_with(figure, title, text, width=1140, height=ROW_HEIGHT * len(models))
+    return figure.update_layout(margin_b=110, margin_r=MARGIN_RIGHT)
 
 
 def _add_panel(figure: go.Figure, table: pl.DataFrame, row: int, column: int) -> None:
@@ -83,12 +89,16 @@ def _add_panel(figure: go.Figure, table: pl.DataFrame, row: int, column: int) ->
             )  # fmt: skip
     floor = table["heuristic_accuracy"][0]
     figure.add_hline(y=floor, line={"color": style.FLOOR_COLOUR, "dash": "dash", "width": 1}, **place)
-    figure.add_annotation(
-        x=0, xref="x domain", y=floor, yanchor="bottom", xanchor="left", text=table["heuristic"][0], showarrow=False,
-        font=FLOOR_LABEL, **place,
-    )  # fmt: skip
     random = table.filter(pl.col("basis") == "random", pl.col("rank") > 0)["rank"].unique().sort().to_list()
-    log_axis(figure, random[:-1] if random[-1] < MIN_TICK_RATIO * random[-2] else random, "", **place)
+    log_axis(figure, random[:-1] if random[-1] < MIN_TICK_RATIO * random[-2] else random, "k directions", **place)
+
+
+def _name_heuristic(figure: go.Figure, table: pl.DataFrame, row: int, column: int) -> None:
+    """Name the dashed line to the right of the last panel, where no curve can lie."""
+    figure.add_annotation(
+        x=1.02, xref="x domain", xanchor="left", y=table["heuristic_accuracy"][0], align="left", showarrow=False,
+        text="<br>".join(textwrap.wrap(table["heuristic"][0], LABEL_CHARACTERS)), font=FLOOR_LABEL, row=row, col=column,
+    )  # fmt: skip
 
 
 def site_name(site: str) -> str:

@@ -39,7 +39,7 @@ N_LEARNED_FROM, N_TEST_PAIRS = 512, 256
 RANKS = (2, 8, 32)
 #: The rank of the controls, and of the subspace that is split by what reads it.
 CONTROL_RANK = 8
-#: A search is short: what it finds is a lower bound of what there is.
+#: A search is short: what it finds is a lower bound of what there is, and for shuffled answers of what can be fitted.
 SEARCH: Mapping[str, Any] = {"n_steps": 15, "pairs_per_step": 128, "learning_rate": 3e-2}
 N_RANDOM_SUBSPACES = 2
 PAIRS_SEED = 0
