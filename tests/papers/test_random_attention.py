@@ -184,6 +184,18 @@ def test_depth_follows_the_initial_model(tables: dict[str, pl.DataFrame], runs: 
     assert row["test_accuracy"].to_list() == [run.test_accuracy]
 
 
+def test_no_regime_of_depth_lies_under_another_and_floors_are_named(tables: dict[str, pl.DataFrame]) -> None:
+    table = tables["figure_depth"]
+    drawing = FIGURES["figure_depth"].plot(table).to_dict()
+    of_accuracy = [trace for trace in drawing["data"] if trace["xaxis"] == "x" and trace["mode"] == "markers"]
+    places = {trace["name"]: set(trace["x"]) for trace in of_accuracy}
+    assert set(places) == set(table["regime"])
+    assert len(set.union(*places.values())) == sum(map(len, places.values()))
+    named = {note["text"]: note["y"] for note in drawing["layout"]["annotations"]}
+    for floor in ("floor", "heuristic"):
+        assert named[table[floor][0]] == table[f"{floor}_accuracy"][0]
+
+
 def test_shapley_values_of_all_nodes_share_what_is_earned(tables: dict[str, pl.DataFrame]) -> None:
     table = tables["figure_retrieval_circuits"]
     of_run = table.group_by("regime", "seed", "ablation").agg(
