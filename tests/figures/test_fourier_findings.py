@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from rtinterp.figures import style
 from rtinterp.papers.mechanism.figure_fourier import FIGURE
 
 FIGURES = Path(__file__).parents[2] / "figures"
@@ -34,7 +35,7 @@ def said() -> str:
 
 
 def spread(values: pl.Series, digits: int = 2) -> str:
-    return f"{values.min():.{digits}f} to {values.max():.{digits}f}"
+    return style.ends(*(f"{value:.{digits}f}" for value in (values.min(), values.max())))
 
 
 def of(last: pl.DataFrame, model: tuple[str, int], logits: str, frequencies: str) -> pl.Series:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import polars as pl
 
+from rtinterp.figures import style
 from rtinterp.papers.mechanism import FIGURES as FIGURES_BY_NAME
 from rtinterp.papers.mechanism.figure_rank_dial import least_sufficient_rank
 from rtinterp.papers.mechanism.figure_replacements import AFTER_FIRST, EMBEDDING, N_EVALUATIONS
 from rtinterp.papers.mechanism.figure_warm_starts import steps_needed
-from rtinterp.papers.mechanism.interchange_measurements import AFTER_LAST, ANSWER
+from rtinterp.papers.mechanism.interchange_measurements import AFTER_LAST, ANSWER, SEARCH
 
 FIGURES = Path(__file__).parents[2] / "figures"
 
@@ -29,7 +30,7 @@ def finding(beginning: str) -> str:
 
 def percents(rows: pl.DataFrame) -> str:
     low, high = (100 * value for value in (min(rows["accuracy"]), max(rows["accuracy"])))
-    return f"{low:.1f} to {high:.1f} %"
+    return f"{style.ends(f'{low:.1f}', f'{high:.1f}')} %"
 
 
 def test_transplants() -> None:
@@ -77,6 +78,8 @@ def test_interchange() -> None:
     )
     assert f"shuffled answers finds {100 * max(placebo.to_list()):.0f} %" in said
     assert f"untrained model {100 * max(untrained.to_list()):.0f} %" in said
+    search = f"{SEARCH['n_steps']} steps of {SEARCH['pairs_per_step']} pairs"
+    assert f"All these searches, the controls' too, took {search}: what they find are lower bounds." in said
 
 
 def test_replacements() -> None:
@@ -97,7 +100,7 @@ def test_replacements() -> None:
     def left(of: pl.DataFrame, site: str, item: str) -> str:
         rows = of.filter(site=site, item=item)["accuracy"]
         assert len(rows) == 9
-        return f"{100 * min(rows):.0f} to {100 * max(rows):.0f} %"
+        return f"{style.ends(f'{100 * min(rows):.0f}', f'{100 * max(rows):.0f}')} %"
 
     assert f"all markers are replaced, {left(needle, EMBEDDING, 'marker')} are left" in said
     assert f"{left(needle, AFTER_FIRST, 'marker')}, and {left(needle, AFTER_FIRST, 'value')} if it is values" in said
@@ -140,7 +143,7 @@ def test_references() -> None:
 
     def spread(task: str, column: str, of: pl.Expr) -> str:
         values = shipped.filter(pl.col("task").str.starts_with(task), of)[column].drop_nulls().sort()
-        return f"{values[0]} to {values[-1]}"
+        return style.ends(str(values[0]), str(values[-1]))
 
     most = [shipped.filter(of)["k95"].max() for of in (resampled, means)]
     assert (
