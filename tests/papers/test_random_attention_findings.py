@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from random_attention_page import ROOT, near, of, said, table
+from random_attention_page import ROOT, both_ends, near, of, said, table
 
 
 def test_what_training_less_saves() -> None:
@@ -32,7 +32,7 @@ def test_retrieval() -> None:
     task = "NeedleInAHaystack"
     assert said("with frozen queries and keys # to # %, fully") == near(of(task, "frozen QK"))
     assert said("fully trained # to # %. In two") == near(of(task, "standard"))
-    assert said("The random transformer is at # to # %.") == near(of(task, "random transformer"))
+    assert both_ends(said("The random transformer is at # %.")) == near(of(task, "random transformer"))
     assert said("training as before, it is # to # %:") == near(of(task, "frozen QK, std 0.02"))
     assert said("MixiT # to # % (as in the released code)") == near(of(task, "MixiT, code"))
     assert said("and # to # % (as in the text)") == near(of(task, "MixiT, text"))
