@@ -21,11 +21,13 @@ from rtinterp.executors.slurm import SlurmOptions
 from rtinterp.executors.workers import Workers, plan_workers
 from rtinterp.figures.regime_style import regime_name
 from rtinterp.figures.render import write_table
+from rtinterp.models.regimes import Trainable
 from rtinterp.papers.ladder.bodies import SOFTMAX, body_of
 from rtinterp.papers.ladder.climbing import Climb, Search
 from rtinterp.papers.ladder.looks import rung_name
 from rtinterp.papers.ladder.rungs import dial_of, value_of
 from rtinterp.papers.ladder.tables import BAR
+from rtinterp.registry import UnknownNameError
 from rtinterp.store import RunStore
 from rtinterp.training.cost import ASSUMED_SHARE_OF_PEAK, Cost
 from rtinterp.training.environment import describe_device, resolve_device
@@ -33,7 +35,7 @@ from rtinterp.training.peak import matmul_peak
 
 PROGRAM = "rtinterp ladder"
 #: What trains, and what its least width is called.
-REGIMES = {"all": "w*", "embeddings": "W*"}
+REGIMES: dict[Trainable, str] = {"all": "w*", "embeddings": "W*"}
 
 
 def ladder(
@@ -44,7 +46,9 @@ def ladder(
     settings: Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="FIELD=VALUE")] = (),
     widths: Annotated[str, tyro.conf.arg(metavar="WIDTHS")] = "16..512",
     seeds: Annotated[int, tyro.conf.arg(metavar="N")] = 3,
+    first_seed: Annotated[int, tyro.conf.arg(metavar="N")] = 0,
     bodies: tuple[str, ...] = (SOFTMAX,),
+    regimes: tuple[str, ...] = tuple(REGIMES),
     minutes: float | None = None,
     plan: bool = False,
     runs: Path = Path("runs"),
@@ -61,11 +65,13 @@ def ladder(
     Args:
         task: its name, such as k_hop_induction.
         dial: what makes it harder and the values to try, such as k=1,2,4; those of the map if not given.
-        settings: other fields of the task, such as group=Z2.
+        settings: other fields of the task, such as group=Z2, or test_rows=validation to choose a training by.
         widths: powers of two from one to the other, 16..512, or a list, 16,48,96.
-        seeds: so many seeds of every width, from 0 on, trained together.
+        seeds: so many seeds of every width, trained together.
+        first_seed: the first of them.
         bodies: what lies between the embeddings: softmax, linear, linear_normalised, retention, gated_linear, lstm,
             mamba, s4d.
+        regimes: what trains: all, whose least width is w*, and embeddings, whose is W*.
         minutes: stop before so many minutes have passed; the same command goes on from there.
         plan: print what it would train and cost at most, and train nothing.
         runs: the run store; finished runs in it are not trained again.
@@ -79,7 +85,7 @@ def ladder(
         raise ValueError(f"--seeds {seeds}: at least 1 is needed")
     if minutes is not None and not minutes > 0:
         raise ValueError(f"--minutes {minutes:g}: must be more than 0")
-    searches = _searches(task, dial, settings, widths, seeds, bodies)
+    searches = _searches(task, dial, settings, widths, range(first_seed, first_seed + seeds), bodies, regimes)
     resolved, console = resolve_device(device), Console(stderr=True)
 
     def tell(line: str) -> None:
@@ -105,7 +111,13 @@ def _planned(n_workers: int, device: torch.device) -> Workers:
 
 
 def _searches(
-    task: str, dial: str | None, settings: Sequence[str], widths: str, n_seeds: int, bodies: Sequence[str]
+    task: str,
+    dial: str | None,
+    settings: Sequence[str],
+    widths: str,
+    seeds: Sequence[int],
+    bodies: Sequence[str],
+    regimes: Sequence[str],
 ) -> list[Search]:
     """What is looked for, the easiest rung first.
 
@@ -118,9 +130,15 @@ def _searches(
     rungs = [dial_of(task, name).rung(value, fields) for value in values]
     if not bodies:
         raise ValueError("--bodies: name at least one body")
+    if not regimes:
+        raise ValueError("--regimes: name all, embeddings or both")
+    for regime in regimes:
+        if regime not in REGIMES:
+            raise UnknownNameError("regime", regime, REGIMES)
+    trained = [regime for regime in REGIMES if regime in regimes]
     searches = [
-        Search(rung, body, trainable, tried, tuple(range(n_seeds)))
-        for rung, body, trainable in itertools.product(rungs, dict.fromkeys(bodies), REGIMES)
+        Search(rung, body, trainable, tried, tuple(seeds))
+        for rung, body, trainable in itertools.product(rungs, dict.fromkeys(bodies), trained)
     ]
     # Before any training: what no body or task can be.
     for body, width in itertools.product(bodies, tried):
@@ -139,7 +157,8 @@ def _write(climb: Climb, searches: Sequence[Search], name: str, out: Path) -> No
 def _tell_result(climb: Climb, searches: Sequence[Search]) -> None:
     """Print a line for every rung and body, with the least width of what trains."""
     table = Table(title=f"least width that reaches {BAR:.0%}", title_justify="left", box=None, header_style="bold")
-    for column in ("task", "body", *(f"{name}, {regime_name(trainable)}" for trainable, name in REGIMES.items())):
+    regimes = list(dict.fromkeys(search.trainable for search in searches))
+    for column in ("task", "body", *(f"{REGIMES[regime]}, {regime_name(regime)}" for regime in regimes)):
         table.add_column(column)
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for search in searches:
@@ -147,7 +166,7 @@ def _tell_result(climb: Climb, searches: Sequence[Search]) -> None:
         known = climb.known_widths([search])
         of_rung[search.trainable] = told(known.row(0, named=True)) if len(known) else "open"
     for (task, body), of_rung in cells.items():
-        table.add_row(task, body, *(of_rung[trainable] for trainable in REGIMES))
+        table.add_row(task, body, *(of_rung[regime] for regime in regimes))
     Console().print(table)
     print("Brackets: median accuracy, and that of the next narrower width. A wider model is taken to do no worse.")
     if any("not monotone" in cell for of_rung in cells.values() for cell in of_rung.values()):

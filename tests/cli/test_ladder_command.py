@@ -79,6 +79,19 @@ def test_what_is_stored_is_not_trained_again(tmp_path: Path, capsys: pytest.Capt
     assert "2 runs trained" in capsys.readouterr().err, "of the random ones, 16"
 
 
+def test_a_training_is_chosen_on_seeds_and_rows_that_are_not_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = ("--first-seed", "100", "--set", "test_rows=validation", "--regimes", "all")
+    assert climb(tmp_path, *chosen) == 0
+    runs, widths = tables(tmp_path, "ladder_sorting_test_rows-validation")
+    assert set(runs["trainable"]) == set(widths["trainable"]) == {"all"}
+    assert set(runs["seed"]) == {100, 101}
+    store = RunStore(tmp_path / "runs")
+    assert {getattr(store.spec_of(run_id).task, "test_rows", None) for run_id in store.run_ids()} == {"validation"}
+    assert "W*" not in capsys.readouterr().out
+
+
 def test_several_workers_train_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     turn_dial(monkeypatch, random=TOO_FEW, trained=TOO_FEW)
@@ -183,6 +196,8 @@ def test_other_fields_are_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         (["sorting", "--widths", "wide"], "--widths wide: write 16..512"),
         (["sorting", "--widths", "16,18"], "d_model=18 is not a multiple of n_heads=4"),
         (["sorting", "--bodies", "gru"], "unknown body 'gru'"),
+        (["sorting", "--regimes", "mlps"], "unknown regime 'mlps'"),
+        (["sorting", "--first-seed", "-1"], "seed=-1: should be greater than or equal to 0"),
         (["sorting", "--set", "colour=1"], "unknown setting of sorting 'colour'; known: test_rows, vocabulary"),
         (["sorting", "--set", "length=9"], "unknown setting of sorting 'length'"),
         (["sorting", "--set", "vocabulary"], "--set vocabulary: write a field and its value"),

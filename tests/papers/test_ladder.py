@@ -13,6 +13,7 @@ from rtinterp.models.transformer.spec import ModelSpec
 from rtinterp.papers.ladder.bodies import BODIES, SOFTMAX, TOLD, body_of, kind_of
 from rtinterp.papers.ladder.grid import EXPERIMENTS
 from rtinterp.papers.ladder.initial_values import INITIAL_VALUES, name_of
+from rtinterp.papers.ladder.order import agreement
 from rtinterp.papers.ladder.rungs import DIALS, LSTM_RATE, dial_of, value_of
 from rtinterp.papers.ladder.scales import SCALES
 from rtinterp.papers.ladder.tables import medians, runs_table, threshold_table
@@ -143,3 +144,26 @@ def test_a_run_that_diverged_counts_as_nothing_right() -> None:
     assert medians(runs) == {16: 0.0}
     runs = planted(w16=0.994).with_columns(accuracy=pl.when(pl.col("seed") == 1).then(None).otherwise("accuracy"))
     assert medians(runs) == {16: pytest.approx(0.994)}
+
+
+def test_orders_agree_where_both_are_certain() -> None:
+    """Rungs by hand: (below, at) of random models, then of fully trained ones."""
+    widths = {
+        "a": ((32, 64), (None, 16)),
+        "b": ((64, 128), (16, 32)),
+        # Whatever it needs at random, it is more than b does; trained, it may need as little as a.
+        "c": ((256, None), (None, 32)),
+        # Less than b trained, or equal to it, and more at random.
+        "d": ((128, 256), (8, 16)),
+    }
+    known = pl.DataFrame(
+        [
+            {"task": task, "kind": "softmax", "trainable": trainable, "below": below, "width": at}
+            for task, both in widths.items()
+            for trainable, (below, at) in zip(("embeddings", "all"), both, strict=True)
+        ]
+    )
+    # a and b alike, b and d opposed, all others open in one of the two.
+    assert agreement(known) == (1, 1)
+    only_trained = known.filter((pl.col("task") != "b") | (pl.col("trainable") == "all"))
+    assert agreement(only_trained) == (0, 0), "a rung of which one width is unknown has no part"

@@ -11,9 +11,10 @@ from plotly.subplots import make_subplots
 
 from rtinterp.figures.figure import Figure
 from rtinterp.figures.regime_style import regime_colour
-from rtinterp.figures.style import finish_with
+from rtinterp.figures.style import finish_with, small
 from rtinterp.papers.ladder.grid import RANDOM_AND_TRAINED
 from rtinterp.papers.ladder.looks import budgets, family, rung_name
+from rtinterp.papers.ladder.order import agreement
 from rtinterp.papers.ladder.tables import runs_table, threshold_table
 from rtinterp.plot.look import COLOURS, GRID, axes
 
@@ -39,7 +40,8 @@ MARKS = {
 def plot(table: pl.DataFrame) -> go.Figure:
     known = thresholds(table)
     rungs = known.select("task", "dial", "value").unique(maintain_order=True)
-    figure = make_subplots(1, 2, column_widths=[0.42, 0.58], horizontal_spacing=0.26)
+    titles = [_order_title(known), "Every rung"]
+    figure = make_subplots(1, 2, column_widths=[0.42, 0.58], horizontal_spacing=0.26, subplot_titles=titles)
     powers = [math.log2(width) for width in table["d_model"].unique().sort() if _is_power_of_two(width)]
     powers = sorted({*powers, powers[-1] + BEYOND})
     ends = [powers[0] - MARGIN, powers[-1] + MARGIN]
@@ -73,6 +75,11 @@ def thresholds(table: pl.DataFrame) -> pl.DataFrame:
         .when(is_exact).then(pl.lit("exactly")).otherwise(pl.lit("at most"))
     )  # fmt: skip
     return pl.concat(map(threshold_table, searches, tried), how="diagonal_relaxed").with_columns(known=known)
+
+
+def _order_title(known: pl.DataFrame) -> str:
+    alike, opposed = agreement(known)
+    return "W* against w*" + small(f"pairs of rungs whose order is certain: {alike} alike, {opposed} opposed")
 
 
 def _is_power_of_two(width: int) -> bool:
@@ -137,7 +144,8 @@ FIGURE = Figure(
         "The least width at which the median seed reaches 99 % on test rows: W* of a transformer whose embeddings "
         "alone train, w* of the same one when everything does, both of two layers that start as GPT-2 does. Left, a "
         "line for each task, along its dial, whose values are written at the points; on the grey diagonal random "
-        "networks would need no more width. Right, every rung. Widths are powers of two, and 384 for needles, found by "
+        "networks would need no more width. Above it, how many pairs of rungs both widths put in one order, and in "
+        "opposite ones, of those whose two orders are certain. Right, every rung. Widths are powers of two, and 384 for needles, found by "
         "bisection: a wider "
         "model is taken to do no worse. Filled symbols: this width was trained, and the one below it, which falls "
         "short. Open ones stand one step behind the widest that was trained where that falls short, at the narrowest "

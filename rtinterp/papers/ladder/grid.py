@@ -40,10 +40,11 @@ def depths(scale: Scale, n_seeds: int, corpus: Corpus | None) -> list[RunSpec]:
     """List random transformers of growing depth, with each of the initial values."""
     return [
         run
-        for rung in scale.rungs(scale.of_depth)
-        for n_layers in scale.depths
+        for course in scale.of_depth
+        for rung in scale.rungs((course.place,))
+        for n_layers in course.depths
         for name in INITIAL_VALUES
-        for run in rung.runs(transformer(scale.depth_width, n_layers, name), "embeddings", range(n_seeds))
+        for run in rung.runs(transformer(course.width, n_layers, name), "embeddings", range(n_seeds))
     ]
 
 

@@ -27,6 +27,19 @@ class Course:
 
 
 @dataclasses.dataclass(frozen=True)
+class DepthCourse:
+    """The random transformers of growing depth that a rung has.
+
+    Attributes:
+        depths: numbers of layers.
+    """
+
+    place: Place
+    width: int
+    depths: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Scale:
     """All that the experiments need to become lists of runs.
 
@@ -34,18 +47,14 @@ class Scale:
         courses: the rungs of the map.
         of_bodies: the rungs that bodies are compared on.
         body_width: their width.
-        of_depth: the rungs that depths are compared on.
-        depths: numbers of layers.
-        depth_width: the width of the models of growing depth.
+        of_depth: the rungs that depths are compared on, with widths and depths.
         longer: so many times the steps of the rungs are trained.
     """
 
     courses: tuple[Course, ...]
     of_bodies: tuple[Place, ...]
     body_width: int
-    of_depth: tuple[Place, ...]
-    depths: tuple[int, ...]
-    depth_width: int
+    of_depth: tuple[DepthCourse, ...]
     longer: int = 1
 
     def rungs(self, places: tuple[Place, ...]) -> Iterator[Rung]:
@@ -81,7 +90,9 @@ _OF_FOUR: tuple[Place, ...] = (
     ("needle_in_a_haystack", 4, {}),
     ("modular_addition", 79, {}),
 )
-#: For two cores: courses are the widths that bisection trained.
+_DEPTHS = (2, 4, 8, 16)
+#: For two cores: courses are the widths that bisection trained; models grow in depth at half of W*, where two layers of
+#: GPT-2's initial values fall short, so that depth can help as well as harm.
 QUICK = Scale(
     courses=(
         Course(("parenthesis_balancing", 1, {}), random=(16, 32, 64, 128), trained=(8, 16, 128)),
@@ -99,17 +110,17 @@ QUICK = Scale(
     ),
     of_bodies=(("sorting", 6, {}), ("multi_query_recall", 2, {})),
     body_width=64,
-    of_depth=(("sorting", 6, {}),),
-    depths=(2, 4, 8),
-    depth_width=32,
+    of_depth=(
+        DepthCourse(("sorting", 6, {}), 32, _DEPTHS),
+        DepthCourse(("parenthesis_balancing", 1, {}), 64, _DEPTHS),
+        DepthCourse(("decimal_addition", 2, {}), 128, _DEPTHS),
+    ),
 )
 SHORT = Scale(
     courses=tuple(Course(place, _WIDTHS, _WIDTHS) for place in _whole_map()),
     of_bodies=(*QUICK.of_bodies, _PARITY[0], *_OF_FOUR, ("k_hop_induction", 1, {})),
     body_width=256,
-    of_depth=(*QUICK.of_depth, *_OF_FOUR),
-    depths=(2, 4, 8, 16),
-    depth_width=256,
+    of_depth=tuple(DepthCourse(place, 256, _DEPTHS) for place in (("sorting", 6, {}), *_OF_FOUR)),
     longer=4,
 )
 PAPER = dataclasses.replace(SHORT, longer=20)
