@@ -29,9 +29,12 @@ FLOOR_COLOUR = "#999999"
 
 
 def task_title(task: str) -> str:
-    """Make a heading of a task: ``"Modular addition"`` of ``"ModularAddition(p=113)"``, ``"K-hop induction"``."""
+    """Make a heading of a task: ``"Modular addition"`` of ``"ModularAddition(p=113)"``, ``"K-hop induction"``.
+
+    A single letter and "multi" are no words of their own.
+    """
     words = re.sub(r"(?<!^)(?=[A-Z])", " ", task.split("(")[0]).capitalize()
-    return re.sub(r"^(\w) ", r"\1-", words)
+    return re.sub(r"^(\w|Multi) ", r"\1-", words)
 
 
 def task_parameters(task: str) -> str:

@@ -30,16 +30,22 @@ def percent(share: float) -> str:
 def spread(runs: pl.DataFrame, column: str = "accuracy") -> str:
     """Median, and the least and most of the seeds, in %."""
     least, median, most = (getattr(runs[column], name)() for name in ("min", "median", "max"))
-    return f"{percent(median)} ({percent(least)} to {percent(most)})"
+    return f"{percent(median)} {ends(least, most)}".strip()
+
+
+def ends(least: float, most: float) -> str:
+    """The least and most in brackets, unless they are printed alike."""
+    low, high = percent(least), percent(most)
+    return "" if low == high else f"({low} to {high})"
 
 
 def least_width(row: dict[str, Any]) -> str:
     """What is known of a least width, with the accuracies that it rests on."""
-    if row["known"] == "more than the one before":
+    if row["known"] == "more than":
         return f"> {row['widest']}: {percent(row['accuracy_below'])}"
     if row["known"] == "open":
         return f"> {row['below']}, <= {row['width']}"
-    at = f"{percent(row['accuracy_at'])} ({percent(row['least_at'])} to {percent(row['most_at'])})"
+    at = f"{percent(row['accuracy_at'])} {ends(row['least_at'], row['most_at'])}".strip()
     if row["known"] == "at most":
         return f"<= {row['width']}: {at}"
     return f"{row['width']}: {at}; {row['below']}: {percent(row['accuracy_below'])}"

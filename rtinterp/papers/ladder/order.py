@@ -1,4 +1,4 @@
-"""Whether trained models' widths order the rungs as random networks' do, by those pairs of which both orders are certain."""
+"""Whether trained models' widths order the rungs as random networks' do, by pairs of which both orders are certain."""
 
 from __future__ import annotations
 
