@@ -132,9 +132,17 @@ def test_fully_trained_models_have_not_converged(page: str) -> None:
         f"decimal addition (3) and {of_task(normal, 'parentheses')} % on parentheses (3)"
     ) in page
     assert f"LSTMs, at 5e-3, {of_task(lstm, 'decimal addition')} % on decimal addition (2)" in page
-    narrow = shipped("table1_accuracy", d_model=16, trainable="all").filter(task=TASKS["parentheses"])
+    of_width_16 = shipped("table1_accuracy", d_model=16, trainable="all")
+    narrow, sums = (of_width_16.filter(task=TASKS[name]) for name in ("parentheses", "modular addition"))
     assert f"those of width 16 are further, {told(narrow['test_accuracy'])} % ({len(narrow)} seeds)" in page
     assert narrow["test_accuracy"].min() > normal.filter(task=TASKS["parentheses"])["test_accuracy"].max()
+    (n_steps,) = set(sums["n_steps"])
+    assert (
+        f"on modular addition these have {told(sums['test_accuracy'])} % ({len(sums)} seeds) after {n_steps:,} steps"
+    ) in page
+    course = shipped("histories", task=TASKS["modular addition"], d_model=16, trainable="all")
+    medians = course.group_by("step").agg(pl.col("test_accuracy").median()).sort("step")["test_accuracy"]
+    assert medians[-1] > medians[-10] + 0.01, "still rising"
 
 
 def test_quick_models_that_need_more_steps(page: str) -> None:

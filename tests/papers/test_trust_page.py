@@ -1,4 +1,4 @@
-"""What figures/README.md says of the search for budgets is what the table of its trials holds."""
+"""How far figures/README.md says that its numbers can be trusted: its test rows, and the search for budgets."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import torch
 
 from rtinterp.figures import style
+from rtinterp.figures.accuracies import floor_columns
 from rtinterp.models.recurrent.spec import RecurrentSpec
 from rtinterp.papers.random_transformers.scales import QUICK
 from rtinterp.papers.random_transformers.search import FIRST_SEED, GRID, MODEL
+from rtinterp.tasks import ParenthesisBalancing
 from rtinterp.training.spec import RunSpec
 
 FOLDER = Path(__file__).parents[2] / "figures"
@@ -99,4 +102,22 @@ def test_how_far_the_shipped_ones_are_from_the_best() -> None:
     assert (
         f"What ships is the best of the trials for {ranks.count(1)} of these {len(ranks)} models, and at most "
         f"{max(behind):.1f} points behind it for the others"
+    ) in text
+
+
+def test_how_many_strings_are_balanced() -> None:
+    def balanced(task: ParenthesisBalancing, of_training: bool) -> str:
+        generator = torch.Generator().manual_seed(0)
+        batch = task.sample(100_000, generator) if of_training else task.test_set()
+        return f"{100 * (batch.scored_targets == task.BALANCED).double().mean():.0f}"
+
+    quick, official = ParenthesisBalancing(max_pairs=10), ParenthesisBalancing()
+    floors, guessing = quick.floors(), floor_columns(quick)
+    text = re.sub(r"\s+", " ", PAGE)
+    assert guessing["floor"] == "length, first and last symbol"
+    assert (
+        f"{balanced(quick, True)} % of the strings that are drawn in training are balanced, and "
+        f"{balanced(quick, False)} % of the test rows (official list: {balanced(official, True)} and "
+        f"{balanced(official, False)} %), so that saying no to everything has {100 * floors['majority']:.1f} %. "
+        f"What is called guessing is less, {100 * guessing['floor_accuracy']:.1f} %"
     ) in text
