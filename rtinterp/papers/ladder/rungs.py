@@ -113,11 +113,12 @@ class Dial:
 #: such that two cores have the time, and that at the first value of the dial a fully trained model of width 16 to 64
 #: passes 99 % on seed 100 (sorting, k-hop, recall) or comes to 90 % or more (parity, multiplication); graph search is
 #: not learnt by then. That was judged on test rows, by none of the seeds that are reported, and not by what random
-#: models do.
+#: models do. Judged by validation rows since, of seeds 100 to 102, all but recall come as far again
+#: (figures/ladder/README.md), whose budget is at its edge.
 DIALS: dict[str, Dial] = {
     dial.task.name: dial
     for dial in (
-        Dial(DecimalAddition, "digits", "n_digits", (2, 4), (8,), *_known(DecimalAddition)),
+        Dial(DecimalAddition, "digits", "n_digits", (2, 3), (4, 8), *_known(DecimalAddition)),
         Dial(
             NeedleInAHaystack, "pairs", "max_pairs", (2, 4), (8, 16), *_known(NeedleInAHaystack),
             lambda n: {"n_values": 16},
@@ -133,7 +134,7 @@ DIALS: dict[str, Dial] = {
             MultiQueryRecall, "pairs", "n_pairs", (2, 4), (8, 16), *_brief(800, 128),
             lambda n: {"length": 8 * n, "d_vocab": max(32, 4 * n)},
         ),
-        Dial(Sorting, "length", "length", (6, 12), (32,), *_brief(500)),
+        Dial(Sorting, "length", "length", (6, 12, 24), (32,), *_brief(500)),
         Dial(
             GraphSearch, "lookahead", "max_lookahead", (2, 3), (4,), *_brief(800, 128),
             lambda n: {"n_vertices": max(8, 2 * n + 2), "n_edges": max(6, 2 * n + 2)},

@@ -102,13 +102,17 @@ QUICK = Scale(
         Course(("sorting", 24, {}), random=(64, 128), trained=(16,)),
         Course(("needle_in_a_haystack", 4, {}), random=(128, 256, 384), trained=(32, 64, 128)),
         Course(("modular_addition", 79, {}), random=(128, 256, 512), trained=(64, 128, 512)),
+        Course(("modular_addition", 31, {}), random=(64, 128, 256), trained=(32, 64)),
+        Course(("needle_in_a_haystack", 2, {}), random=(64, 128, 256), trained=(16, 32, 64)),
+        Course(("decimal_addition", 3, {}), random=(256,), trained=(128,)),
+        Course(("parenthesis_balancing", 2, {}), random=(128, 256), trained=(16, 32, 128)),
         Course(("k_hop_induction", 1, {}), random=(256,), trained=(16, 32)),
         Course(("multi_query_recall", 2, {}), random=(256,), trained=(16, 32)),
         Course(("multiplication", 1, {}), random=(256,), trained=(64, 128)),
         Course(_PARITY[0], random=(128,), trained=(64,)),
         Course(("graph_search", 2, {}), random=(128,), trained=(64,)),
     ),
-    of_bodies=(("sorting", 6, {}), ("multi_query_recall", 2, {})),
+    of_bodies=(("sorting", 6, {}), ("multi_query_recall", 2, {}), _PARITY[0]),
     body_width=64,
     of_depth=(
         DepthCourse(("sorting", 6, {}), 32, _DEPTHS),
@@ -118,7 +122,7 @@ QUICK = Scale(
 )
 SHORT = Scale(
     courses=tuple(Course(place, _WIDTHS, _WIDTHS) for place in _whole_map()),
-    of_bodies=(*QUICK.of_bodies, _PARITY[0], *_OF_FOUR, ("k_hop_induction", 1, {})),
+    of_bodies=(*QUICK.of_bodies, *_OF_FOUR, ("k_hop_induction", 1, {})),
     body_width=256,
     of_depth=tuple(DepthCourse(place, 256, _DEPTHS) for place in (("sorting", 6, {}), *_OF_FOUR)),
     longer=4,
