@@ -83,7 +83,27 @@ def test_other_bodies_that_recall() -> None:
     assert max(others) <= heuristic_of_recall < min(trained[kind] for kind in can)
     assert said("With the embeddings alone none of them does, # to # %") == [min(alone.values()), max(alone.values())]
     assert max(alone.values()) <= heuristic_of_recall
-    of_both = zip(floors_of_bodies("Sorting("), floors_of_bodies("MultiQueryRecall("), strict=True)
-    assert said("guessing has # and # %, the best simple heuristic # and # %") == [
-        share for pair in of_both for share in pair
+
+
+def test_other_bodies_that_track_parity() -> None:
+    alone, trained = (medians_of_bodies("GroupWordProblem(", kind) for kind in ("embeddings", "all"))
+    heuristic = floors_of_bodies("GroupWordProblem(")[1]
+    above = ("s4d", "wide_qk", "mamba")
+    below = [alone[kind] for kind in alone if kind not in above]
+    assert said(
+        "S4D # %, softmax with wider queries and keys # % and Mamba # %, where the best simple heuristic has # %; all "
+        "others have # to # %"
+    ) == [*(alone[kind] for kind in above), heuristic, min(below), max(below)]
+    assert max(below) < heuristic < min(alone[kind] for kind in above)
+    others = [trained[kind] for kind in trained if kind != "wide_qk"]
+    assert said(
+        "Fully trained, softmax with wider queries and keys has # %, and every other body at least # %: a recurrence"
+    ) == [trained["wide_qk"], min(others)]
+
+
+def test_floors_of_the_three_tasks() -> None:
+    rungs = ("Sorting(", "MultiQueryRecall(", "GroupWordProblem(")
+    of_all = zip(*map(floors_of_bodies, rungs), strict=True)
+    assert said("guessing has #, # and # %, the best simple heuristic #, # and # %") == [
+        share for of_kind in of_all for share in of_kind
     ]
