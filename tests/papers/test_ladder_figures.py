@@ -82,6 +82,16 @@ def test_points_of_one_place_stand_side_by_side(table: pl.DataFrame) -> None:
     half = figure_map.APART / 2
     assert points["Sorting"] == pytest.approx((5 - half, 7 + half))
     assert points["Multiplication"] == pytest.approx((5 + half, 7 - half))
+    again = table.filter(pl.col("value") == 6).with_columns(
+        pl.when(pl.col("trainable") == "all", pl.col("d_model") == 16)
+        .then(0.995)
+        .otherwise("accuracy")
+        .alias("accuracy"),
+        value=pl.lit(7, dtype=table.schema["value"]),
+        task=pl.lit("Sorting(length=7)"),
+    )
+    lines = {trace.name: trace for trace in figure_map.plot(pl.concat([table, again])).data}
+    assert len(set(zip(lines["Sorting"].x, lines["Sorting"].y, strict=True))) == 3, "of one task too"
 
 
 def test_the_list_has_every_rung(table: pl.DataFrame) -> None:

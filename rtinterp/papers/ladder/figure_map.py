@@ -124,13 +124,13 @@ def _add_map(figure: go.Figure, known: pl.DataFrame, ends: list[float]) -> None:
         if set(rows) == set(RANDOM_AND_TRAINED):
             of_family = families.setdefault(family(of_rung["task"][0]), {})
             of_family.setdefault(_spot(rows["all"], rows["embeddings"]), []).append(str(of_rung["value"][0]))
-    at_place: dict[tuple[float, float], list[str]] = {}
+    at_place: dict[tuple[float, float], list[tuple[str, Spot]]] = {}
     for name, spots in families.items():
         for spot in spots:
-            at_place.setdefault((spot.x, spot.y), []).append(name)
+            at_place.setdefault((spot.x, spot.y), []).append((name, spot))
     for number, (name, spots) in enumerate(families.items()):
         # Across the diagonal's direction, so that which of the two is more stays in sight.
-        shifts = [APART * _from_the_middle(at_place[spot.x, spot.y], name) for spot in spots]
+        shifts = [APART * _from_the_middle(at_place[spot.x, spot.y], (name, spot)) for spot in spots]
         colour = COLOURS[number % len(COLOURS)]
         figure.add_scatter(
             x=[spot.x + shift for spot, shift in zip(spots, shifts, strict=True)],
@@ -147,8 +147,8 @@ def _spot(trained: dict[str, Any], random: dict[str, Any]) -> Spot:
     return Spot(place_of(trained), place_of(random), symbol)
 
 
-def _from_the_middle(names: list[str], name: str) -> float:
-    return names.index(name) - (len(names) - 1) / 2
+def _from_the_middle(of_place: list[tuple[str, Spot]], one: tuple[str, Spot]) -> float:
+    return of_place.index(one) - (len(of_place) - 1) / 2
 
 
 def _add_rungs(figure: go.Figure, known: pl.DataFrame, rungs: pl.DataFrame) -> None:
