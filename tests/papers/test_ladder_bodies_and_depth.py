@@ -2,37 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import polars as pl
-from ladder_page import said, table
+from ladder_page import PAGE, said, table
+
+from rtinterp.papers.ladder.figure_map import thresholds
+
+TEXT = " ".join(PAGE.split())
+GPT2, WIDE, FULL = "GPT-2", "wide queries and keys", "no residual scaling"
+#: The rungs that models grow in depth on, as the page calls them, each at half of its W*.
+DEEPENED = {
+    "Sorting(": "sorting",
+    "ParenthesisBalancing(": "parentheses",
+    "DecimalAddition(": "decimal addition",
+    "NeedleInAHaystack(": "needles",
+    "ModularAddition(": "sums modulo 31",
+}
 
 
-def median_at(initial_values: str, n_layers: int) -> float:
-    of_model = table("figure_depth_and_init").filter(
-        pl.col("initial_values") == initial_values, pl.col("n_layers") == n_layers
-    )
-    assert set(of_model["d_model"]) == {32}
-    assert len(of_model) == 3
-    return round(100 * of_model["accuracy"].median(), 1)
+def of_depths(task: str) -> pl.DataFrame:
+    return table("figure_depth_and_init").filter(pl.col("task").str.starts_with(task))
 
 
-def test_depth_and_initial_values() -> None:
-    names = ("GPT-2", "wide queries and keys", "no residual scaling")
-    two = said(
-        "initial values lead to # %, wider queries and keys to # %, and no scaling of what writes to the residual "
-        "stream to # %"
-    )
-    assert two == [median_at(name, 2) for name in names]
-    said_of = {
-        "no residual scaling": said("without scaling, 2, 4 and 8 layers have #, # and # %"),
-        "GPT-2": said("the root of twice the layers, they have #, # and # %"),
-        "wide queries and keys": said("with wider queries and keys as well #, # and # %"),
+def medians_by_depth(task: str, initial_values: str) -> list[float]:
+    """In %, from two layers on."""
+    of_models = of_depths(task).filter(pl.col("initial_values") == initial_values)
+    by_depth = of_models.group_by("n_layers").agg(pl.col("accuracy").median()).sort("n_layers")
+    assert by_depth["n_layers"][0] == 2
+    return [round(100 * share, 1) for share in by_depth["accuracy"]]
+
+
+def in_words(values: Iterable[object]) -> str:
+    *first, last = map(str, values)
+    return f"{', '.join(first)} and {last}"
+
+
+def test_depths_are_of_half_of_the_width_that_suffices() -> None:
+    known = thresholds(table("figure_map")).filter(pl.col("trainable") == "embeddings")
+    deepened = table("figure_depth_and_init").select("task", "d_model").unique()
+    assert len(deepened) == len(DEEPENED)
+    for task, width in deepened.iter_rows():
+        assert [2 * width] == known.filter(pl.col("task") == task)["width"].to_list()
+
+
+def test_what_it_starts_with() -> None:
+    two_layers = {name: [medians_by_depth(task, name)[0] for task in DEEPENED] for name in (GPT2, WIDE, FULL)}
+    assert (
+        f"GPT-2's initial values lead to {in_words(two_layers[GPT2])} % in {in_words(DEEPENED.values())}, wider "
+        f"queries and keys to {in_words(two_layers[WIDE])} %, and no scaling of what writes to the residual stream to "
+        f"{in_words(two_layers[FULL])} %"
+    ) in TEXT
+
+
+def test_depth() -> None:
+    told = {
+        FULL: "Without scaling: ",
+        GPT2: "With GPT-2's, which divides by the root of twice the layers: ",
+        WIDE: "With wider queries and keys: ",
     }
-    assert said_of == {name: [median_at(name, depth) for depth in (2, 4, 8)] for name in said_of}
+    for name, begin in told.items():
+        courses = [f"{in_words(medians_by_depth(task, name))} % in {DEEPENED[task]}" for task in DEEPENED]
+        assert begin + "; ".join(courses) in TEXT
     depths = table("figure_depth_and_init")
     (most,) = said("after the last layer is at most # before training")
     assert most == round(depths["cosine"].max(), 2)
-    largest = depths.group_by("initial_values").agg(pl.col("cosine").max()).sort("cosine")
-    assert largest["initial_values"][-1] == "no residual scaling"
 
 
 def medians_of_bodies(task: str, trainable: str) -> dict[str, float]:

@@ -116,8 +116,10 @@ QUICK = Scale(
     body_width=64,
     of_depth=(
         DepthCourse(("sorting", 6, {}), 32, _DEPTHS),
-        DepthCourse(("parenthesis_balancing", 1, {}), 64, _DEPTHS),
+        DepthCourse(("parenthesis_balancing", 1, {}), 64, _DEPTHS[:3]),
         DepthCourse(("decimal_addition", 2, {}), 128, _DEPTHS),
+        DepthCourse(("needle_in_a_haystack", 2, {}), 128, _DEPTHS[:3]),
+        DepthCourse(("modular_addition", 31, {}), 128, _DEPTHS[:3]),
     ),
 )
 SHORT = Scale(
