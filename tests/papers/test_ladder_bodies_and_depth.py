@@ -64,9 +64,25 @@ def test_depth() -> None:
     for name, begin in told.items():
         courses = [f"{in_words(medians_by_depth(task, name))} % in {DEEPENED[task]}" for task in DEEPENED]
         assert begin + "; ".join(courses) in TEXT
+    sums = of_depths("ModularAddition(").group_by("initial_values", "n_layers")
+    spreads = sums.agg(pl.col("accuracy").max() - pl.col("accuracy").min())["accuracy"]
+    assert said("Seeds of one model differ by up to # points in sums modulo 31") == [round(100 * spreads.max())]
+
+
+def test_tokens_become_alike_without_scaling_and_that_is_no_obstacle() -> None:
     depths = table("figure_depth_and_init")
-    (most,) = said("after the last layer is at most # before training")
-    assert most == round(depths["cosine"].max(), 2)
+    scaled, full = (depths.filter((pl.col("initial_values") == FULL) == is_full) for is_full in (False, True))
+    assert said("is at most # with scaling at any depth; without, it grows with depth to #") == [
+        round(of_kind["cosine"].max(), 2) for of_kind in (scaled, full)
+    ]
+    for task in DEEPENED:
+        cosines = full.filter(pl.col("task").str.starts_with(task)).group_by("n_layers").agg(pl.col("cosine").median())
+        assert cosines.sort("n_layers")["cosine"].is_sorted()
+    deepest = of_depths("DecimalAddition(").filter(initial_values=FULL, n_layers=16)
+    assert said("16 layers without scaling has # %, at a cosine of #") == [
+        round(100 * deepest["accuracy"].median(), 1),
+        round(deepest["cosine"].median(), 2),
+    ]
 
 
 def medians_of_bodies(task: str, trainable: str) -> dict[str, float]:

@@ -80,8 +80,9 @@ FIGURE = Figure(
         "what writes to the residual stream by the root of twice the layers; without that; or with queries and keys "
         "of standard deviation 1/sqrt(d<sub>model</sub>) in place of 0.02. Above: accuracy after training; dotted: "
         "guessing and the best simple heuristic. Below: the mean cosine of two positions of a sequence after the last "
-        "layer, before training, of which 1 means that tokens have become alike. Points are seeds, lines medians; the "
-        "budget is that of two layers."
+        "layer, before training, of which 1 means that tokens have become alike. Points are seeds, lines medians; "
+        "widths are half of the least one that suffices with two layers and GPT-2's initial values, budgets those of "
+        "two layers."
     ),
     experiment="depths",
     compute=compute,
