@@ -155,6 +155,8 @@ def test_orders_agree_where_both_are_certain() -> None:
         "c": ((256, None), (None, 32)),
         # Less than b trained, or equal to it, and more at random.
         "d": ((128, 256), (8, 16)),
+        # The least trained, and at random more than 64, which may be less than b or more.
+        "e": ((64, None), (None, 8)),
     }
     known = pl.DataFrame(
         [
