@@ -69,22 +69,24 @@ def pairs_at(model: HookedModel, pairs: Pairs, sites: Sequence[str]) -> dict[str
     What takes pairs takes these in their place, with the same model and site, and need not run them.
 
     Raises:
-        ValueError: the model has no such hook point, or no position of the pairs is scored.
+        ValueError: the model has no such hook point, one has more axes than [batch pos d], or no position of the pairs
+            is scored.
     """
     if not pairs.base.scored.any():
         raise ValueError("no position of the pairs is scored")
-    for site in sites:
-        if ".attn." in site:
-            raise ValueError(
-                f"{site!r} has an axis of heads, and subspaces here are of vectors [batch pos d]: pass a site of "
-                "residual_sites(model), hook_attn_out or hook_mlp_out"
-            )
     n_pos = int(pairs.base.scored.any(0).nonzero().max()) + 1
     n_rows = min(PAIRS_PER_PASS, rows_of(ACTIVATIONS_PER_SLICE, model, n_pos)) if is_plain(model) else PAIRS_PER_PASS
     of_base, of_sources = (
         [activations_at_sites(model, part, sites) for part in of[:, :n_pos].split(n_rows)]
         for of in (pairs.base.tokens, pairs.sources)
     )
+    for site, h in of_base[0].items():
+        if h.ndim != 3:
+            raise ValueError(
+                f"{site!r} has an axis of heads, or another one: its activations are of shape {list(h.shape)}, and "
+                "subspaces here are of vectors [batch pos d]; pass a site of residual_sites(model), a hook_attn_out or "
+                "a hook_mlp_out"
+            )
     return {
         site: PairsAtSite(
             pairs.base,

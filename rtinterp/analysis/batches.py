@@ -13,10 +13,7 @@ from rtinterp.tasks import Batch
 #: One batch of a task, or several, such as those of ``task.sample``.
 Batches: TypeAlias = "Batch | Iterable[Batch]"
 #: The same, or tokens alone.
-TokenBatches: TypeAlias = (
-    "Batch | Int64[Tensor, 'batch pos'] | Iterable[Batch | Int64[Tensor, '_batch _pos']]"
-)  # fmt: skip
-
+TokenBatches: TypeAlias = "Batch | Int64[Tensor, 'batch pos'] | Iterable[Batch | Int64[Tensor, '_batch _pos']]"
 #: Tokens, and True at the positions that count.
 Counted: TypeAlias = tuple[Int64[Tensor, "_batch _pos"], Bool[Tensor, "_batch _pos"]]
 CountedBatches: TypeAlias = "Batch | Iterable[Batch | Counted]"

@@ -18,10 +18,10 @@ def is_plain(model: Any) -> bool:
 
 def check_plain(model: Any) -> None:
     """Raise ValueError if a model has hooks, which its parts would leave out."""
-    hooked = [name for name, point in model.hook_dict.items() if point.fwd_hooks]
-    if hooked:
+    hooked = next((name for name, point in model.hook_dict.items() if point.fwd_hooks), None)
+    if hooked is not None:
         raise ValueError(
-            f"the model has hooks, at {hooked[0]}, which would be left out here; take them away, or measure within "
+            f"the model has hooks, at {hooked}, which would be left out here; take them away, or measure within "
             "intervene() with accuracy() or prediction_table()"
         )
 

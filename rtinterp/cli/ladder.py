@@ -69,8 +69,8 @@ def ladder(
         widths: powers of two from one to the other, 16..512, or a list, 16,48,96.
         seeds: so many seeds of every width, trained together.
         first_seed: the first of them.
-        bodies: what lies between the embeddings: softmax, linear, linear_normalised, retention, gated_linear, lstm,
-            mamba, s4d.
+        bodies: what lies between the embeddings: softmax, wide_qk, linear, linear_normalised, retention, gated_linear,
+            lstm, mamba, s4d.
         regimes: what trains: all, whose least width is w*, and embeddings, whose is W*.
         minutes: stop before so many minutes have passed; the same command goes on from there.
         plan: print what it would train and cost at most, and train nothing.

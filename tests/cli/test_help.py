@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rtinterp.cli import COMMANDS, main
+from rtinterp.papers.ladder.bodies import BODIES
 from rtinterp.tasks import TASKS
 
 SUBCOMMANDS = [
@@ -38,6 +39,11 @@ def test_the_help_of_training_names_tasks_and_bodies(capsys: pytest.CaptureFixtu
     assert "--body BODY what lies between the embeddings: transformer, lstm, rnn" in text
     assert "--n-heads" in text
     assert "--cell" not in text
+
+
+def test_the_help_of_the_ladder_names_all_bodies(capsys: pytest.CaptureFixture[str]) -> None:
+    text = " ".join(help_of(["ladder"], capsys).replace("│", " ").split())
+    assert f"what lies between the embeddings: {', '.join(BODIES)}." in text
 
 
 def test_the_body_decides_the_options(capsys: pytest.CaptureFixture[str]) -> None:
