@@ -53,6 +53,12 @@ def test_what_it_starts_with() -> None:
         f"queries and keys to {in_words(two_layers[WIDE])} %, and no scaling of what writes to the residual stream to "
         f"{in_words(two_layers[FULL])} %"
     ) in TEXT
+    best = [max(two_layers, key=lambda name: two_layers[name][number]) for number in range(len(DEEPENED))]
+    assert {task: name for task, name in zip(DEEPENED, best, strict=True) if name != WIDE} == {
+        "ParenthesisBalancing(": FULL
+    }
+    n_rows = [*of_depths("NeedleInAHaystack(")["n_test_rows"].unique(), *of_depths("Modular")["n_test_rows"].unique()]
+    assert said("Needles and sums are tested on # and # rows") == n_rows
 
 
 def test_depth() -> None:

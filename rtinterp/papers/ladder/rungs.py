@@ -113,7 +113,7 @@ class Dial:
 #: such that two cores have the time, and that at the first value of the dial a fully trained model of width 16 to 64
 #: passes 99 % on seed 100 (sorting, k-hop, recall) or comes to 90 % or more (parity, multiplication); graph search is
 #: not learnt by then. That was judged on test rows, by none of the seeds that are reported, and not by what random
-#: models do. Judged by validation rows since, of seeds 100 to 102, all but recall come as far again
+#: models do. By validation rows, of seeds 100 to 102, all but recall come as far again
 #: (figures/ladder/README.md), whose budget is at its edge.
 DIALS: dict[str, Dial] = {
     dial.task.name: dial
